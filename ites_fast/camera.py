@@ -1,0 +1,114 @@
+"""The perspective camera with lens distortion, in numpy.
+
+Camera frame: x right, y down, z forward, metres. Image coordinates are ``(x / z, y / z)``; pixels are
+``focal * distorted + principal``.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+UNDISTORT_STEPS = 20  # at most; Newton needs three or four at the distortion of real lenses
+UNDISTORT_TOLERANCE = 1e-12  # image coordinates
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """One camera. Arrays are float64.
+
+    Args:
+        focal: focal lengths along x and y, pixels (2,).
+        principal: principal point, pixels (2,).
+        image_size: width and height, pixels.
+        radial: k1, k2, k3 (3,), zero for an ideal lens.
+        tangential: p1, p2 (2,), zero for an ideal lens; see ``distort``.
+        rotation: world to camera (3, 3); its rows are the camera's right, down and forward axes in the world.
+        position: centre of the camera in the world, metres (3,).
+        tangential_factor: 2 is the Brown-Conrady model (OpenCV); Human3.6M's own model has 1.
+    """
+
+    focal: np.ndarray
+    principal: np.ndarray
+    image_size: tuple[int, int]
+    radial: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    tangential: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
+    position: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    tangential_factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        shapes = {
+            "focal": (2,),
+            "principal": (2,),
+            "radial": (3,),
+            "tangential": (2,),
+            "rotation": (3, 3),
+            "position": (3,),
+        }
+        for name, shape in shapes.items():
+            value = np.asarray(getattr(self, name), dtype=np.float64)
+            if value.shape != shape or not np.isfinite(value).all():
+                raise ValueError(f"camera {name} must be {shape} finite numbers, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, value)
+
+    @property
+    def has_distortion(self) -> bool:
+        return bool(self.radial.any() or self.tangential.any())
+
+    def to_camera(self, points_world: np.ndarray) -> np.ndarray:
+        """World points (..., 3) in the camera's frame (..., 3), metres."""
+        return (points_world - self.position) @ self.rotation.T
+
+    def project(self, points_camera: np.ndarray) -> np.ndarray:
+        """Pixels (..., 2) of points (..., 3) in the camera's frame; points behind the camera are not clipped."""
+        image = points_camera[..., :2] / points_camera[..., 2:]
+        return distort(image, self.radial, self.tangential, self.tangential_factor) * self.focal + self.principal
+
+    def undistort(self, pixels: np.ndarray) -> np.ndarray:
+        """Image coordinates (..., 2), ideal lens, of pixels (..., 2)."""
+        image = (pixels - self.principal) / self.focal
+        return undistort(image, self.radial, self.tangential, self.tangential_factor) if self.has_distortion else image
+
+
+def distort(image: np.ndarray, radial: np.ndarray, tangential: np.ndarray, factor: float = 2.0) -> np.ndarray:
+    r"""What the lens does to ideal image coordinates.
+
+    .. math:: u_d = u (1 + k_1 r^2 + k_2 r^4 + k_3 r^6 + f\, q \cdot u) + q r^2, \qquad q = (p_2, p_1)
+
+    With f = 2 this is the model of Brown (1971) as OpenCV writes it; Human3.6M's calibration has f = 1.
+
+    Args:
+        image: ideal image coordinates (..., 2).
+        radial: k1, k2, k3 (..., 3).
+        tangential: p1, p2 (..., 2).
+        factor: f.
+
+    Returns:
+        Distorted image coordinates (..., 2).
+    """
+    k1, k2, k3 = np.moveaxis(radial, -1, 0)[..., None]
+    q = tangential[..., ::-1]
+    r2 = (image * image).sum(-1, keepdims=True)
+    along = (image * q).sum(-1, keepdims=True)
+    return image * (1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + factor * along) + q * r2
+
+
+def undistort(image: np.ndarray, radial: np.ndarray, tangential: np.ndarray, factor: float = 2.0) -> np.ndarray:
+    """Inverse of ``distort`` by Newton's method, started at the distorted point.
+
+    Arguments as in ``distort``. Inside the field of view of a real lens it is exact to rounding.
+    """
+    k1, k2, k3 = np.moveaxis(radial, -1, 0)[..., None]
+    q = tangential[..., ::-1]
+    ideal = np.array(image, dtype=np.float64)
+    for _ in range(UNDISTORT_STEPS):
+        residual = distort(ideal, radial, tangential, factor) - image
+        if np.abs(residual).max(initial=0.0) < UNDISTORT_TOLERANCE:
+            break
+        r2 = (ideal * ideal).sum(-1, keepdims=True)
+        gain = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + factor * (ideal * q).sum(-1, keepdims=True)
+        slope = 2 * (k1 + r2 * (2 * k2 + 3 * r2 * k3))  # d gain / d (r^2 / 2)
+        jacobian = gain[..., None] * np.eye(2) + ideal[..., :, None] * (slope * ideal + factor * q)[..., None, :]
+        jacobian = jacobian + 2 * q[..., :, None] * ideal[..., None, :]
+        ideal -= np.linalg.solve(jacobian, residual[..., None])[..., 0]
+    return ideal

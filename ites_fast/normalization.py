@@ -1,0 +1,169 @@
+"""What turns image coordinates into the networks' input, and their output back into the camera's frame."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from ites_fast.errors import InputError
+from ites_fast.skeleton import Skeleton
+
+View = Literal["camera", "root"]
+Scale = Literal["dataset", "pose"]
+
+CHUNK = 65536  # poses at a time, so that temporaries stay small
+MIN_SIZE = 1e-6  # image coordinates; a thousandth of a pixel at a focal length of 1000
+
+
+class NormalizedPoses(NamedTuple):
+    """Network input and what is needed to turn the output back."""
+
+    pose_2d: Tensor  # (N, J, 2) root-centred, scaled
+    view_rotation: Tensor | None  # (N, 3, 3) camera to virtual view, None for the camera's own view
+    scale: Tensor  # (N,) factor applied to the root-centred image coordinates
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How image coordinates become network input. It is stored in every checkpoint.
+
+    Args:
+        view: "camera" keeps the camera's view; "root" turns a virtual camera to the root joint first, which is
+            exact when the intrinsics are known and makes people at the border look like people in the centre.
+        scale: "dataset" multiplies by one constant; "pose" gives each pose the same root mean square.
+        constant: the factor ("dataset") or the root mean square over joints of the distance to the root ("pose").
+        root: index of the root joint.
+        head: index of the head joint.
+        camera_depth: distance c between camera and root in body units; hip to head is 1 / c on average.
+    """
+
+    view: View
+    scale: Scale
+    constant: float
+    root: int
+    head: int
+    camera_depth: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.view not in get_args(View):
+            raise InputError(f"view must be one of {get_args(View)}, got {self.view!r}")
+        if self.scale not in get_args(Scale):
+            raise InputError(f"scale must be one of {get_args(Scale)}, got {self.scale!r}")
+
+    @classmethod
+    def fit(
+        cls,
+        image: Tensor,
+        skeleton: Skeleton,
+        view: View = "root",
+        scale: Scale = "pose",
+        camera_depth: float = 5.0,
+        *,
+        source: str = "poses",
+    ) -> "Normalization":
+        """Choose the constant so that the mean distance from hip to head is ``1 / camera_depth``.
+
+        Args:
+            image: image coordinates of the training split, (u - c) / f, undistorted (N, J, 2).
+            skeleton: joint convention of ``image``.
+            view: see the class.
+            scale: see the class.
+            camera_depth: see the class.
+            source: what error messages call the poses, for example the file's name.
+
+        Raises:
+            InputError: no poses, joints that are not finite, or a pose of zero size.
+        """
+        if len(image) == 0:
+            raise InputError(f"{source}: no poses to fit the normalization to")
+        unit = cls(view, scale, 1.0, skeleton.root, skeleton.head, camera_depth)
+        total = 0.0
+        for start, chunk in _chunks(image):
+            pose_2d = unit._apply_chunk(chunk, start, source).pose_2d
+            total += pose_2d[:, skeleton.head].norm(dim=-1).sum(dtype=torch.float64).item()
+        constant = len(image) / (camera_depth * total)
+        return cls(view, scale, constant, skeleton.root, skeleton.head, camera_depth)
+
+    def apply(self, image: Tensor, *, source: str = "poses") -> NormalizedPoses:
+        """Normalise image coordinates (N, J, 2), on their device and in their dtype.
+
+        Raises:
+            InputError: joints that are not finite, a pose of zero size, or (view "root") a joint more than 90
+                degrees away from the root joint. The message names ``source`` and the sample.
+        """
+        if len(image) == 0:
+            rotation = image.new_zeros(0, 3, 3) if self.view == "root" else None
+            return NormalizedPoses(image.clone(), rotation, image.new_zeros(0))
+        parts = [self._apply_chunk(chunk, start, source) for start, chunk in _chunks(image)]
+        pose_2d, rotations, scales = zip(*parts, strict=True)
+        rotation = torch.cat(rotations) if self.view == "root" else None
+        return NormalizedPoses(torch.cat(pose_2d), rotation, torch.cat(scales))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Normalization":
+        """Inverse of ``to_dict``."""
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"normalization has other fields than expected: {sorted(values)}") from error
+
+    def _apply_chunk(self, image: Tensor, start: int, source: str) -> NormalizedPoses:
+        _require(image.isfinite().flatten(1).all(1), start, source, "has joints that are NaN or infinite")
+        rotation = None
+        if self.view == "root":
+            rotation = rotation_to_root(image[:, self.root])
+            rays = torch.nn.functional.pad(image, (0, 1), value=1.0) @ rotation.mT  # (N, J, 3)
+            ahead = (rays[..., 2] > 0).all(1)
+            _require(ahead, start, source, "has a joint more than 90 degrees away from the root joint")
+            image = rays[..., :2] / rays[..., 2:]
+        centred = image - image[:, self.root : self.root + 1]
+        size = centred[:, self.head].norm(dim=-1)
+        _require(size > MIN_SIZE, start, source, "has zero size: hip and head coincide")
+        if self.scale == "pose":
+            factor = self.constant / centred.square().sum(-1).mean(-1).sqrt()
+        else:
+            factor = torch.full_like(size, self.constant)
+        return NormalizedPoses(centred * factor[:, None, None], rotation, factor)
+
+
+def rotation_to_root(root: Tensor) -> Tensor:
+    """Rotation of the virtual camera that looks at a point: yaw about the camera's y axis, then pitch about x.
+
+    There is no roll, so what is vertical in the camera stays in the vertical plane of the view.
+
+    Args:
+        root: image coordinates of the point (N, 2).
+
+    Returns:
+        Rotations (N, 3, 3), acting on column vectors: ``virtual = rotation @ camera``.
+    """
+    u, v = root.unbind(-1)
+    zero = torch.zeros_like(u)
+    across = (1 + u * u).sqrt()  # length of the ray's horizontal part
+    ray = (across * across + v * v).sqrt()
+    right = torch.stack([1 / across, zero, -u / across], -1)
+    down = torch.stack([-u * v / across, across, -v / across], -1) / ray[:, None]
+    forward = torch.stack([u, v, torch.ones_like(u)], -1) / ray[:, None]
+    return torch.stack([right, down, forward], -2)
+
+
+def turn_back(pose_3d: Tensor, view_rotation: Tensor | None) -> Tensor:
+    """Poses (N, J, 3) of the virtual view in the true camera's frame; ``None`` leaves them as they are."""
+    return pose_3d if view_rotation is None else pose_3d @ view_rotation
+
+
+def _chunks(image: Tensor) -> Iterator[tuple[int, Tensor]]:
+    for start in range(0, len(image), CHUNK):
+        yield start, image[start : start + CHUNK]
+
+
+def _require(good: Tensor, start: int, source: str, problem: str) -> None:
+    if not good.all():
+        sample = start + int((~good).nonzero()[0])
+        raise InputError(f"{source}: sample {sample} {problem}; remove it or give finite joints of a whole person")
