@@ -1,0 +1,65 @@
+"""Compiles the extension ``ites_fast._C`` by calling CMake. Everything else about the package is in pyproject.toml."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+ROOT = Path(__file__).resolve().parent
+CUDA_CHOICES = ("auto", "1", "0")
+
+
+def requested_cuda() -> str:
+    """The build's one environment variable: ITES_FAST_CUDA."""
+    choice = os.environ.get("ITES_FAST_CUDA", "auto")
+    if choice not in CUDA_CHOICES:
+        raise SystemExit(f"ITES_FAST_CUDA is {choice!r}; expected one of {', '.join(CUDA_CHOICES)}")
+    return choice
+
+
+class CMakeBuild(build_ext):
+    """Builds the one extension with CMake and Ninja."""
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            self._configure_and_build(Path(self.get_ext_fullpath(ext.name)).resolve())
+        except (ImportError, OSError, subprocess.CalledProcessError) as error:
+            # setuptools forgives an optional extension only its own errors.
+            raise CompileError(f"ites_fast._C was not built, the PyTorch reference will be used: {error}") from error
+
+    def _configure_and_build(self, library: Path) -> None:
+        import ninja
+        import pybind11
+
+        # One folder for each Python ABI and platform, so that interpreters sharing a checkout do not mix objects.
+        build = ROOT / "build" / sysconfig.get_config_var("SOABI")
+        ninja_program = Path(ninja.BIN_DIR) / "ninja"
+        configure = [
+            "cmake",
+            "-GNinja",
+            f"-S{ROOT}",
+            f"-B{build}",
+            "-DCMAKE_BUILD_TYPE=Release",
+            f"-DCMAKE_MAKE_PROGRAM={ninja_program}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            f"-DITES_FAST_CUDA={requested_cuda()}",
+            # A cached "not found" would survive an nvcc that was installed later.
+            "-UCMAKE_CUDA_COMPILER",
+        ]
+        subprocess.run(configure, check=True)
+        subprocess.run(["cmake", "--build", build], check=True)
+        library.parent.mkdir(parents=True, exist_ok=True)
+        self.copy_file(str(build / "_C.so"), str(library))
+
+
+setup(
+    # Without a compiler the installation still succeeds, but a build with CUDA that was asked for must not be skipped.
+    ext_modules=[Extension("ites_fast._C", sources=[], optional=requested_cuda() != "1")],
+    cmdclass={"build_ext": CMakeBuild},
+)
