@@ -58,7 +58,7 @@ def fit_scale(pred: Tensor, target: Tensor, scale: Scale, root: int = 0) -> Tens
         root: index of the root joint.
 
     Returns:
-        One factor per pose (N,). A pose without extent gets 0 from ``lstsq`` and ``xy``.
+        One factor per pose (N,). A pose without extent gets 0 from ``lstsq``, ``norm`` and ``xy``.
     """
     _check(pred, target)
     return fit_scale_centred(root_relative(pred, root), root_relative(target, root), scale)
@@ -75,11 +75,12 @@ def fit_scale_centred(pred: Tensor, target: Tensor, scale: Scale) -> Tensor:
     if scale == "xy":
         pred, target = pred[..., :2], target[..., :2]
     pred, target = pred.flatten(1), target.flatten(1)
-    tiny = torch.finfo(pred.dtype).tiny
     if scale == "norm":
-        return target.norm(dim=1) / pred.norm(dim=1).clamp(min=tiny)
+        size = pred.norm(dim=1)
+        return torch.where(size == 0, 0, target.norm(dim=1) / size)
     if scale in ("lstsq", "xy"):
-        return (pred * target).sum(1) / pred.square().sum(1).clamp(min=tiny)
+        size = pred.square().sum(1)
+        return torch.where(size == 0, 0, (pred * target).sum(1) / size)
     raise InputError(f"scale: received {scale!r}, expected one of {', '.join(get_args(Scale))}")
 
 
