@@ -6,10 +6,11 @@ from typing import TypeVar
 
 import tyro
 
-from ites_fast.errors import InputError
+from ites_fast.errors import DivergedError, InputError
 
 Options = TypeVar("Options")
 USAGE_ERROR = 2
+FAILURE = 1
 
 
 def run(
@@ -18,16 +19,28 @@ def run(
     *,
     prog: str,
     description: str,
-    arguments: Sequence[str] | None = None,
+    default: Callable[[Sequence[str]], Options] | None = None,
 ) -> None:
     """Parse ``options`` from the command line and call ``main`` with them.
 
     Unknown options are errors. A user's mistake (``InputError``) and a failing disk (``OSError``) end in one line
-    on stderr and exit status 2, without a traceback; anything else is a fault of ours and keeps its traceback.
+    on stderr and exit status 2, a diverged training in one line and status 1, all without a traceback; anything else
+    is a fault of ours and keeps its traceback.
+
+    Args:
+        main: the command.
+        options: a dataclass; its fields are the command's options.
+        prog: what the help calls the command.
+        description: first line of the help.
+        default: gives the defaults of the options from the arguments themselves, for a command with presets.
     """
-    parsed = tyro.cli(options, prog=prog, description=description, args=arguments)
+    arguments = sys.argv[1:]
     try:
-        main(parsed)
+        defaults = {} if default is None else {"default": default(arguments)}
+        main(tyro.cli(options, prog=prog, description=description, args=arguments, **defaults))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
+    except DivergedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(FAILURE)

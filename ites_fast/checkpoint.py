@@ -1,0 +1,145 @@
+"""Checkpoints: safetensors with a JSON description in the header. Nothing is ever unpickled.
+
+Two kinds of file: a *model* (``teacher.safetensors``, ``student.safetensors``, ``lifter.safetensors``) holds a network
+with its architecture, skeleton and normalisation; a *state* (``state.safetensors``) holds all that a stopped run needs
+to continue: the network, the optimizer, the random state and the history of the losses.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ites_fast.errors import InputError
+from ites_fast.files import atomic_path
+from ites_fast.models import Lifter, build_network
+from ites_fast.normalization import Normalization
+from ites_fast.skeleton import get_skeleton
+
+HEADER = "ites_fast"
+FORMAT = 1
+LIFTER_FILE = "lifter.safetensors"
+
+
+def save_model(path: str | os.PathLike, lifter: Lifter, architecture: dict[str, Any], training: dict[str, Any]) -> None:
+    """Write a model file, atomically.
+
+    Args:
+        path: the file.
+        lifter: network, skeleton and normalisation.
+        architecture: ``{"network": name, "options": {...}}``, what ``build_network`` takes.
+        training: how it was trained, for the reader; not needed to load it.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    description = {
+        "kind": "model",
+        "architecture": architecture,
+        "skeleton": lifter.skeleton.name,
+        "normalization": lifter.normalization.to_dict(),
+        "training": training,
+    }
+    write_tensors(path, lifter.network.state_dict(), description)
+
+
+def load_lifter(path: str | os.PathLike, device: torch.device | str = "cpu") -> Lifter:
+    """Load a model file, or the ``lifter.safetensors`` of a run's folder, in eval mode.
+
+    Raises:
+        InputError: the file is missing, damaged, not a model, or of an architecture or skeleton unknown here.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / LIFTER_FILE
+    tensors, description = read_tensors(path, kind="model")
+    try:
+        skeleton = get_skeleton(description["skeleton"])
+        architecture = description["architecture"]
+        network = build_network(architecture["network"], skeleton, architecture["options"])
+        normalization = Normalization.from_dict(description["normalization"])
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: a checkpoint of another architecture or skeleton: {error}") from error
+    load_weights(network, tensors, path)
+    return Lifter(network, skeleton, normalization).eval().to(device)
+
+
+def load_weights(network: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike) -> None:
+    """Copy ``tensors`` into ``network``.
+
+    Raises:
+        InputError: a tensor is missing, left over, or of another shape.
+    """
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        # torch's message lists every tensor: the first lines are enough to see which architecture it is
+        details = " ".join(str(error).split())[:400]
+        raise InputError(f"{path}: the weights are of another architecture or skeleton: {details}") from error
+
+
+def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+    """Write tensors with a description in the header, atomically.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    header = json.dumps({"format": FORMAT, **description}, allow_nan=False)
+    # a tensor that is a view of another, or shares its memory, cannot be stored as it is
+    independent = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        with atomic_path(path) as temporary:
+            save_file(independent, temporary, metadata={HEADER: header})
+    except SafetensorError as error:
+        raise OSError(f"{path}: could not be written: {error}") from error
+    except OSError as error:
+        raise OSError(error.errno, f"could not be written: {error.strerror}", str(path)) from error
+
+
+def read_tensors(path: str | os.PathLike, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the description of a file of this ``kind``.
+
+    Raises:
+        InputError: the file is missing, damaged, of another program, or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"checkpoint {path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"checkpoint {path}: not a whole safetensors file ({error})") from error
+    if HEADER not in metadata:
+        raise InputError(f"checkpoint {path}: safetensors, but not written by ites_fast")
+    description = json.loads(metadata[HEADER])
+    if description["format"] != FORMAT:
+        raise InputError(f"checkpoint {path}: format {description['format']}, this version reads {FORMAT}")
+    if description["kind"] != kind:
+        raise InputError(f"checkpoint {path}: a {description['kind']} file, expected a {kind} file")
+    return tensors, description
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The tensors of an optimizer's state, by parameter and name. Learning rates are a function of the step."""
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give back to a fresh optimizer what ``pack_optimizer`` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", maxsplit=1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

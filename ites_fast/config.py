@@ -1,0 +1,253 @@
+"""Every option of training, and the presets. The command line is derived from these classes."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ites_fast.errors import InputError
+
+Preset = Literal["quick", "paper", "official"]
+Stage = Literal["teacher", "student", "both"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class NormalizationOptions:
+    """How 2D poses become network input."""
+
+    view: Literal["camera", "root"] = "root"
+    """keep the camera's view, or turn a virtual camera to the root joint (exact; results are turned back)"""
+    scale: Literal["dataset", "pose"] = "pose"
+    """one factor for the whole data set, or one root mean square for every pose"""
+    camera_depth: float = 5.0
+    """distance between camera and root joint, in body units (hip to head is about 1)"""
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """Optimizer and schedule of one stage."""
+
+    optimizer: Literal["sgd", "adam"] = "adam"
+    """SGD with momentum as in the paper, or Adam"""
+    learning_rate: float = 1e-3
+    """at the start, after the warm-up"""
+    momentum: float = 0.9
+    """of SGD"""
+    weight_decay: float = 0.0
+    """L2 penalty"""
+    schedule: Literal["cosine", "halve"] = "cosine"
+    """cosine to zero over the stage, or halve every --*.halve-epochs epochs"""
+    halve_epochs: int = 15
+    """epochs between two halvings"""
+    warmup_steps: int = 50
+    """steps of linear warm-up"""
+    steps: int | None = 2000
+    """optimizer steps; "None" to count in epochs instead"""
+    epochs: int = 40
+    """epochs over the training views, used when steps is None"""
+    batch_size: int = 128
+    """poses in a batch"""
+
+
+@dataclass(frozen=True)
+class CycleOptions:
+    """The virtual views of a stage's cycle loss."""
+
+    draws: int = 4
+    """virtual views of each pose"""
+    axis: Literal["all", "vertical"] = "vertical"
+    """turn about any axis, or around the vertical"""
+    elevation: float = 0.0
+    """mean elevation of the cameras in degrees, positive when they look down; "vertical" only"""
+    elevation_spread: float = 0.0
+    """standard deviation of the elevation of virtual views, in degrees; "vertical" only"""
+    rescale: bool = False
+    """scale each virtual view as real input is scaled"""
+
+
+@dataclass(frozen=True)
+class TeacherOptions(OptimizerOptions):
+    """Stage 1: the pose dictionary."""
+
+    variant: Literal["paper", "official"] = "paper"
+    """"official" adds a mean pose to the dictionary"""
+    atoms: int = 12
+    """atoms of the dictionary"""
+    blocks: int = 6
+    """residual blocks of the trunk"""
+    width: int = 1024
+    """features between blocks"""
+    bottleneck: int = 256
+    """features inside a block"""
+    reprojection_weight: float = 5.0
+    """weight of the reprojection loss"""
+    invariance_weight: float = 1.0
+    """weight of the rotation invariance loss"""
+    align_epochs: int = 0
+    """epochs in which the canonical pose is moved to its root before it is turned (the released code: 15)"""
+    recalibrate_batches: int = 100
+    """at the end, estimate the batch-norm statistics anew on this many batches of real views; 0 keeps the mixed ones"""
+    cycle: CycleOptions = field(default_factory=CycleOptions)
+
+
+@dataclass(frozen=True)
+class StudentOptions(OptimizerOptions):
+    """Stage 2: the graph convolution."""
+
+    variant: Literal["paper", "official"] = "official"
+    """per-channel edges and softmax affinity, or the released code's shared edges and concatenation affinity"""
+    channels: int = 128
+    """features of a joint"""
+    blocks: int = 4
+    """residual blocks of two layers"""
+    graphs: Literal["both", "physical", "nonphysical"] = "both"
+    """which graphs a layer uses"""
+    distillation_weight: float = 5.0
+    """weight of the depth distillation loss"""
+    equivariance_weight: float = 1.0
+    """weight of the rotation equivariance loss"""
+    recalibrate_batches: int = 100
+    """as the teacher's"""
+    cycle: CycleOptions = field(default_factory=CycleOptions)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Learn to lift 2D poses to 3D from 2D poses alone: a teacher, then a student."""
+
+    preset: Preset = "quick"
+    """defaults of all other options: "quick" for minutes on a CPU, "paper" for the paper's text, "official" for
+    its released code"""
+    data: str = "mocap17"
+    """"mocap17" (bundled), "synthetic:N", or a file or folder in one of the formats of docs/DATA.md"""
+    output: str = "runs/default"
+    """folder for checkpoints, metrics and figures"""
+    stage: Stage = "both"
+    """which stages to train; "student" takes the teacher from the output folder, or from --teacher-checkpoint"""
+    teacher_checkpoint: str | None = None
+    """a teacher to distil from instead of training one"""
+    seed: int = 0
+    """of initial weights, batches and virtual views"""
+    device: Device = "auto"
+    """"auto" takes CUDA where there is a GPU"""
+    resume: bool = False
+    """continue the run in the output folder, with its own options"""
+    overwrite: bool = False
+    """replace the run in the output folder"""
+    stop_after: int | None = None
+    """save and stop after this many steps of this invocation; continue with --resume"""
+    checkpoint_every: int = 500
+    """steps between two saves of the state"""
+    log_every: int = 20
+    """steps between two records of the losses"""
+    tensorboard: bool = False
+    """write TensorBoard logs (needs the extra "tensorboard")"""
+    normalization: NormalizationOptions = field(default_factory=NormalizationOptions)
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    student: StudentOptions = field(default_factory=StudentOptions)
+
+
+# What may differ between a run and its continuation: where and how it runs, not what it learns.
+NOT_PART_OF_THE_RECIPE = frozenset(
+    {"output", "resume", "overwrite", "stop_after", "checkpoint_every", "tensorboard", "device"}
+)
+
+
+def _source_options(variant: Literal["paper", "official"], teacher_epochs: int, align_epochs: int) -> TrainOptions:
+    """The setting that the paper's text and its released code share (METHOD: SGD, 5 : 1, 4 draws, batch 128)."""
+    sgd = {
+        "optimizer": "sgd",
+        "learning_rate": 1e-3,
+        "weight_decay": 5e-4,
+        "schedule": "halve",
+        "warmup_steps": 0,
+        "steps": None,
+        "recalibrate_batches": 0,
+        "variant": variant,
+    }
+    return TrainOptions(
+        preset=variant,
+        normalization=NormalizationOptions(view="camera", scale="dataset"),
+        teacher=TeacherOptions(**sgd, epochs=teacher_epochs, align_epochs=align_epochs, cycle=CycleOptions(axis="all")),
+        student=StudentOptions(**sgd, epochs=40, cycle=CycleOptions(axis="vertical")),
+        checkpoint_every=2000,
+        log_every=100,
+    )
+
+
+QUICK = TrainOptions()
+PRESETS: dict[str, TrainOptions] = {
+    "quick": QUICK,
+    "paper": _source_options("paper", teacher_epochs=40, align_epochs=0),
+    "official": _source_options("official", teacher_epochs=50, align_epochs=15),
+}
+
+
+def check_options(options: TrainOptions) -> None:
+    """Refuse numbers that cannot be trained with.
+
+    Raises:
+        InputError: names the option, the value and what was expected.
+    """
+    at_least_one = {
+        f"{stage}.{name}": getattr(getattr(options, stage), name)
+        for stage, names in {
+            "teacher": ("steps", "epochs", "atoms", "blocks", "width", "bottleneck"),
+            "student": ("steps", "epochs", "channels", "blocks"),
+        }.items()
+        for name in names
+    }
+    at_least_one |= {"checkpoint_every": options.checkpoint_every, "log_every": options.log_every}
+    at_least_one |= {"stop_after": options.stop_after}
+    at_least_one |= {f"{stage}.cycle.draws": getattr(options, stage).cycle.draws for stage in ("teacher", "student")}
+    for name, value in at_least_one.items():
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')}: expected at least 1, got {value}")
+    for stage in ("teacher", "student"):
+        batch_size = getattr(options, stage).batch_size
+        if batch_size < 2:
+            raise InputError(f"--{stage}.batch-size: batch norm needs at least 2 poses, got {batch_size}")
+    if options.normalization.camera_depth <= 1:
+        depth = options.normalization.camera_depth
+        raise InputError(f"--normalization.camera-depth: expected more than 1 body unit, got {depth}")
+
+
+def options_to_dict(options: TrainOptions) -> dict[str, Any]:
+    """The resolved options as plain values for JSON."""
+    return asdict(options)
+
+
+def options_from_dict(values: dict[str, Any], source: str) -> TrainOptions:
+    """Inverse of ``options_to_dict``.
+
+    Raises:
+        InputError: ``source`` holds other options than this version knows.
+    """
+    try:
+        nested = {
+            "normalization": NormalizationOptions(**values["normalization"]),
+            "teacher": _stage_from_dict(TeacherOptions, values["teacher"]),
+            "student": _stage_from_dict(StudentOptions, values["student"]),
+        }
+        return TrainOptions(**{**values, **nested})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{source}: not the options of a run of this version ({error})") from error
+
+
+def _stage_from_dict(stage: type, values: dict[str, Any]) -> Any:
+    return stage(**{**values, "cycle": CycleOptions(**values["cycle"])})
+
+
+def differences(saved: TrainOptions, given: TrainOptions) -> list[str]:
+    """Options of the recipe that differ between a saved run and its continuation, as readable text."""
+    return _differences(options_to_dict(saved), options_to_dict(given), prefix="")
+
+
+def _differences(saved: dict[str, Any], given: dict[str, Any], prefix: str) -> list[str]:
+    found = []
+    for name, value in saved.items():
+        if isinstance(value, dict):
+            found += _differences(value, given[name], f"{prefix}{name}.")
+        elif value != given[name] and prefix + name not in NOT_PART_OF_THE_RECIPE:
+            option = (prefix + name).replace("_", "-")
+            found.append(f"--{option}: the run has {value}, received {given[name]}")
+    return found

@@ -1,0 +1,29 @@
+"""Networks by name, as checkpoints name them."""
+
+from typing import Any
+
+from torch import nn
+
+from ites_fast.errors import InputError
+from ites_fast.models.lifter import Lifter
+from ites_fast.models.student import AdaptiveGCN
+from ites_fast.models.teacher import Teacher
+from ites_fast.skeleton import Skeleton
+
+__all__ = ["NETWORKS", "AdaptiveGCN", "Lifter", "Teacher", "build_network"]
+
+NETWORKS: dict[str, type[nn.Module]] = {"teacher": Teacher, "student": AdaptiveGCN}
+
+
+def build_network(name: str, skeleton: Skeleton, options: dict[str, Any]) -> nn.Module:
+    """The network called ``name`` for a skeleton, built with ``options``.
+
+    Raises:
+        InputError: no network has this name, or it does not take these options.
+    """
+    if name not in NETWORKS:
+        raise InputError(f"network {name!r} is unknown; known: {', '.join(NETWORKS)}")
+    try:
+        return NETWORKS[name](skeleton, **options)
+    except TypeError as error:
+        raise InputError(f"network {name!r} cannot be built with {options}: {error}") from error

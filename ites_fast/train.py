@@ -1,0 +1,202 @@
+"""``python -m ites_fast.train``: a teacher from 2D poses, a student from the teacher, and how good they are."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ites_fast import cli
+from ites_fast.checkpoint import LIFTER_FILE, load_lifter, save_model
+from ites_fast.config import PRESETS, TrainOptions, check_options
+from ites_fast.data import load
+from ites_fast.errors import InputError
+from ites_fast.models import Lifter, Teacher
+from ites_fast.normalization import Normalization
+from ites_fast.report import write_report
+from ites_fast.run_folder import STATE_FILE, model_file, open_run, saved_options
+from ites_fast.sampling import EpochSampler
+from ites_fast.skeleton import Skeleton
+from ites_fast.stages import StudentStage, TeacherStage, TrainingStage, recalibrate_batch_norm
+from ites_fast.training import Record, SavedState, Session, stop_on_signals, train_stage
+
+SIGNAL_STATUS = 128
+
+
+def main(options: TrainOptions) -> None:
+    """Train the stages that the options ask for, write the models, and evaluate them."""
+    check_options(options)
+    device = choose_device(options.device)
+    saved = open_run(options)
+    output = Path(options.output)
+    print(f"{options.data}: reading the training views", flush=True)
+    pose_2d, skeleton, normalization = load_training_views(options, device)
+    print(f"{len(pose_2d):,} training views on {device}, preset {options.preset}, output {output}", flush=True)
+    session = Session(
+        state_path=output / STATE_FILE,
+        seed=options.seed,
+        checkpoint_every=options.checkpoint_every,
+        log_every=options.log_every,
+        stop_after=options.stop_after,
+        on_record=tensorboard_writer(output) if options.tensorboard else lambda record: None,
+        history=saved.history if saved else [],
+        seconds=saved.seconds if saved else 0.0,
+    )
+    with stop_on_signals(session):
+        finished = train_all(options, pose_2d, skeleton, normalization, session, saved)
+    if not finished:
+        stop(session, output)
+        return
+    write_report(options, session.history, session.seconds, device)
+
+
+def train_all(
+    options: TrainOptions,
+    pose_2d: Tensor,
+    skeleton: Skeleton,
+    normalization: Normalization,
+    session: Session,
+    saved: SavedState | None,
+) -> bool:
+    """Train teacher and student as far as the options ask; False when the session was stopped before the end."""
+    output = Path(options.output)
+    device = pose_2d.device
+    if options.stage != "student" and options.teacher_checkpoint is None:
+        # the state of a student means that its teacher is finished, and written
+        if saved is None or saved.stage == "teacher":
+            torch.manual_seed(options.seed)
+            stage = TeacherStage(pose_2d, skeleton, normalization, options.teacher)
+            if not train_stage(stage, session, saved):
+                return False
+            finish_stage(stage, skeleton, options, output)
+            saved = None
+        teacher_path = output / model_file("teacher")
+    else:
+        teacher_path = Path(options.teacher_checkpoint or output / model_file("teacher"))
+    teacher = load_lifter(teacher_path, device)
+    if options.stage == "teacher":
+        save_lifter(teacher_path, output)
+        return True
+    check_teacher(teacher, teacher_path, skeleton, normalization)
+    torch.manual_seed(options.seed)
+    stage = StudentStage(pose_2d, teacher, options.student)
+    if not train_stage(stage, session, saved):
+        return False
+    finish_stage(stage, skeleton, options, output)
+    save_lifter(output / model_file("student"), output)
+    return True
+
+
+def finish_stage(stage: TrainingStage, skeleton: Skeleton, options: TrainOptions, output: Path) -> None:
+    """Bring the batch norms to rest and write the stage's model file."""
+    batches = stage.options.recalibrate_batches
+    if batches:
+        sampler = EpochSampler(len(stage.pose_2d), stage.options.batch_size, options.seed)
+        recalibrate_batch_norm(stage.network, stage.pose_2d, [sampler.next_batch() for _ in range(batches)])
+    training = {"stage": stage.name, "preset": options.preset, "data": options.data, "seed": options.seed}
+    lifter = Lifter(stage.network.eval(), skeleton, stage.normalization)
+    save_model(output / model_file(stage.name), lifter, stage.architecture, training)
+
+
+def save_lifter(model: Path, output: Path) -> None:
+    """Give the run's best model the name that everything else looks for."""
+    from ites_fast.files import atomic_path
+
+    with atomic_path(output / LIFTER_FILE) as temporary:
+        temporary.write_bytes(model.read_bytes())
+
+
+def check_teacher(teacher: Lifter, path: Path, skeleton: Skeleton, normalization: Normalization) -> None:
+    """Refuse a teacher that cannot teach on these views.
+
+    Raises:
+        InputError: it is not a teacher, or its skeleton or the normalisation of its input is another.
+    """
+    if not isinstance(teacher.network, Teacher):
+        raise InputError(f"{path}: holds a {type(teacher.network).__name__}, expected a teacher")
+    if teacher.skeleton != skeleton:
+        raise InputError(f"{path}: of skeleton {teacher.skeleton.name}, the data has {skeleton.name}")
+    if (teacher.normalization.view, teacher.normalization.scale) != (normalization.view, normalization.scale):
+        raise InputError(
+            f"{path}: trained with --normalization.view {teacher.normalization.view} "
+            f"--normalization.scale {teacher.normalization.scale}, this run has {normalization.view} and "
+            f"{normalization.scale}"
+        )
+
+
+def load_training_views(options: TrainOptions, device: torch.device) -> tuple[Tensor, Skeleton, Normalization]:
+    """Read the training split and normalise it: views (N, J, 2) on ``device``.
+
+    Raises:
+        InputError: the data cannot be read or used, or has fewer than two views.
+    """
+    dataset = load(options.data, "train")
+    if len(dataset) < 2:
+        raise InputError(f"{options.data}: the training split has {len(dataset)} view, expected at least 2")
+    image = torch.from_numpy(dataset.image())
+    wanted = options.normalization
+    normalization = Normalization.fit(
+        image, dataset.skeleton, wanted.view, wanted.scale, wanted.camera_depth, source=options.data
+    )
+    return normalization.apply(image, source=options.data).pose_2d.to(device), dataset.skeleton, normalization
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that an option names.
+
+    Raises:
+        InputError: CUDA was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch sees no CUDA device here; use --device cpu or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def tensorboard_writer(output: Path) -> Callable[[Record], None]:
+    """A function that sends records of the losses to TensorBoard.
+
+    Raises:
+        InputError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError('--tensorboard: not installed; pip install "ites_fast[tensorboard]"') from error
+    writer = SummaryWriter(str(output / "tensorboard"))
+
+    def write(record: dict[str, Any]) -> None:
+        for name, value in record.items():
+            if name not in ("stage", "step"):
+                writer.add_scalar(f"{record['stage']}/{name}", value, record["step"])
+
+    return write
+
+
+def stop(session: Session, output: Path) -> None:
+    """Say where the run stands and how to continue it; a signal decides the exit status, as shells expect."""
+    print(f"stopped; the state is in {session.state_path}. Continue with:")
+    print(f"  python -m ites_fast.train --resume --output {output}", flush=True)
+    if session.stop_requested is not None:
+        sys.exit(SIGNAL_STATUS + session.stop_requested)
+
+
+def defaults(arguments: Sequence[str]) -> TrainOptions:
+    """The options that a command line starts from: those of its preset, or of the run that it continues."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default=TrainOptions.preset)
+    parser.add_argument("--output", default=TrainOptions.output)
+    parser.add_argument("--resume", action="store_true")
+    given, _ = parser.parse_known_args(arguments)
+    if given.resume:
+        return saved_options(given.output)
+    # a preset that does not exist is refused by the parser of all options
+    return PRESETS.get(given.preset, PRESETS["quick"])
+
+
+if __name__ == "__main__":
+    cli.run(main, TrainOptions, prog="python -m ites_fast.train", description=TrainOptions.__doc__, default=defaults)
