@@ -1,6 +1,7 @@
 """One plain-PyTorch function for each operator: its specification, its oracle and its implementation on any device."""
 
 from ites_fast.reference.cycle_loss import cycle_loss, depth_cycle_loss
+from ites_fast.reference.procrustes import procrustes, procrustes_errors
 from ites_fast.reference.rotate_project import MIN_DEPTH, rotate_project, unproject
 from ites_fast.reference.rotation import random_rotations, rotation_from_vector
 
@@ -8,6 +9,8 @@ __all__ = [
     "MIN_DEPTH",
     "cycle_loss",
     "depth_cycle_loss",
+    "procrustes",
+    "procrustes_errors",
     "random_rotations",
     "rotate_project",
     "rotation_from_vector",
