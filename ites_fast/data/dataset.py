@@ -38,7 +38,7 @@ class PoseDataset:
         return len(self.pose_2d)
 
     def image(self) -> np.ndarray:
-        """Image coordinates (N, J, 2) float32: lens distortion and principal point removed, divided by the focal length."""
+        """Image coordinates (N, J, 2) float32: (u - c) / f with the lens distortion removed."""
         if len(self.cameras) == 0:
             raise InputError(f"{self.name}: no cameras, so pixels cannot be turned into image coordinates")
         focal, principal, radial, tangential = (

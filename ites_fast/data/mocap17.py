@@ -6,12 +6,11 @@ import numpy as np
 
 from ites_fast.camera import Camera
 from ites_fast.data.dataset import PoseDataset
-from ites_fast.data.npz_file import Arrays
+from ites_fast.data.npz_file import Arrays, npz_keys
 from ites_fast.errors import InputError
 from ites_fast.skeleton import H36M_17
 
 BUNDLED = Path(__file__).with_name("mocap17.npz")
-KEYS = frozenset({"positions_mm", "sequence", "frame", "camera_rotation", "camera_position"})
 SHAPES = {
     "positions_mm": ("F", 17, 3),
     "sequence": ("F",),
@@ -26,6 +25,11 @@ SHAPES = {
     "image_px": (),
     "fps": (),
 }
+
+
+def recognise(path: Path) -> bool:
+    """Whether ``path`` is an npz file with the format's own keys."""
+    return npz_keys(path) >= {"positions_mm", "camera_rotation", "sequence_split"}
 
 
 def read(path: Path, split: str, name: str | None = None) -> PoseDataset:
@@ -46,7 +50,7 @@ def read(path: Path, split: str, name: str | None = None) -> PoseDataset:
     arrays.check_shapes(data, SHAPES)
     sequence, splits = data["sequence"], data["sequence_split"]
     sequences, num_cameras = data["camera_rotation"].shape[:2]
-    if len(sequence) and not (0 <= sequence.min() and sequence.max() < sequences):
+    if len(sequence) and not (sequence.min() >= 0 and sequence.max() < sequences):
         raise InputError(f"{path}: sequence numbers {sequence.max()}, expected 0 to {sequences - 1}")
     order = np.lexsort((data["frame"], sequence))
     if split != "all":

@@ -9,6 +9,15 @@ import numpy as np
 from ites_fast.errors import InputError
 
 
+def npz_keys(path: Path) -> frozenset[str]:
+    """Names of the arrays in an npz file; none for any other file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return frozenset()
+
+
 class Arrays:
     """Lazy access to the plain arrays of one npz file. Pickled (object) arrays are refused.
 

@@ -1,0 +1,48 @@
+"""BVH and ASF/AMC files, alone or in folders, as a data set seen by virtual cameras."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ites_fast.data import asf_amc, bvh
+from ites_fast.data.dataset import PoseDataset
+from ites_fast.data.motion import Motion
+from ites_fast.data.virtual_cameras import views
+from ites_fast.errors import InputError
+
+READERS: dict[str, Callable[[Path], Motion]] = {".bvh": bvh.read, ".amc": asf_amc.read}
+
+
+def find(folder: Path) -> list[Path]:
+    """Motion files of a folder and those below it, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in READERS and path.is_file())
+
+
+def read_motion(path: Path) -> Motion:
+    """One BVH or AMC file.
+
+    Raises:
+        InputError: the file's suffix is another, or it cannot be read.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: not a motion file, expected {' or '.join(READERS)}")
+    return reader(path)
+
+
+def recognise(path: Path) -> bool:
+    """Whether ``path`` is a motion file, or a folder with one somewhere below."""
+    return bool(find(path)) if path.is_dir() else path.suffix.lower() in READERS
+
+
+def read(path: Path, split: str) -> PoseDataset:
+    """Every frame of every file, seen by virtual cameras (seed 0). These files have no split: all is test data.
+
+    Raises:
+        InputError: a file cannot be read, or the training split is asked for.
+    """
+    if split == "train":
+        raise InputError(
+            f"{path}: the train split is empty: motion files have no split, so all of it is test data; "
+            "convert them with python -m ites_fast.prepare and --test-subjects"
+        )
+    return views([read_motion(file) for file in (find(path) if path.is_dir() else [path])], 0, str(path))
