@@ -1,0 +1,72 @@
+"""``python -m ites_fast.evaluate``: how good a trained model is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ites_fast import cli
+from ites_fast.checkpoint import load_lifter
+from ites_fast.data import load
+from ites_fast.data.loading import Split
+from ites_fast.device import Device, choose_device
+from ites_fast.errors import InputError
+from ites_fast.evaluation import evaluate
+from ites_fast.files import write_json
+from ites_fast.protocols import ProtocolName, get_protocol
+from ites_fast.tables import format_evaluation
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Measure how far a model's 3D poses are from the truth."""
+
+    checkpoint: str
+    """a run's folder, or a .safetensors file of a model"""
+    data: str = "mocap17"
+    """"mocap17" (bundled), "synthetic:N", or a file or folder in one of the formats of docs/DATA.md"""
+    split: Split = "test"
+    """which part of the data"""
+    protocol: ProtocolName = "strict"
+    """whose convention; "strict" takes no oracle but one scale per pose"""
+    json: str | None = None
+    """write all figures to this file"""
+    figures: str | None = None
+    """write figures (PNG) to this folder"""
+    by_action: bool = False
+    """print a line per action (always in the JSON)"""
+    device: Device = "auto"
+    """"auto" takes CUDA where there is a GPU"""
+    batch_size: int = 1024
+    """views at a time in the network"""
+
+
+def main(options: EvaluateOptions) -> None:
+    """Load, lift, measure, print, and write what the options ask for."""
+    if options.batch_size < 1:
+        raise InputError(f"--batch-size {options.batch_size}: expected at least 1")
+    protocol = get_protocol(options.protocol)
+    device = choose_device(options.device)
+    lifter = load_lifter(options.checkpoint, device)
+    dataset = load(options.data, options.split)
+    evaluation = evaluate(
+        lifter,
+        dataset,
+        protocol=protocol,
+        model=Path(options.checkpoint).name or options.checkpoint,
+        device=device,
+        batch_size=options.batch_size,
+    )
+    print(format_evaluation(evaluation, by_action=options.by_action))
+    if options.json is not None:
+        inputs = {"checkpoint": options.checkpoint, "split": options.split, "device": str(device)}
+        write_json(options.json, inputs | evaluation.to_dict())
+        print(f"\nwritten: {options.json}")
+    if options.figures is not None:
+        # matplotlib takes a second to import, and most runs draw nothing
+        from ites_fast.figures import write_evaluation_figures
+
+        for path in write_evaluation_figures(options.figures, dataset, evaluation):
+            print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    cli.run(main, EvaluateOptions, prog="python -m ites_fast.evaluate", description=EvaluateOptions.__doc__)

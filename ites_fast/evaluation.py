@@ -1,0 +1,205 @@
+"""How good a lifter is on a data set with known 3D poses."""
+
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ites_fast import metrics
+from ites_fast.data.dataset import PoseDataset
+from ites_fast.errors import InputError
+from ites_fast.measures import evaluate_poses
+from ites_fast.protocols import STRICT, Protocol
+from ites_fast.skeleton import Skeleton
+
+MILLIMETRES = 1000.0
+
+# A lifter that never saw a metre speaks in body units: hip to head is about one. In the bundled motion capture that
+# distance is 0.72 m on average.
+METRES_PER_BODY_UNIT = 0.72
+ASSUMED_UNIT = "assumed: hip to head, mean of the bundled motion capture"
+STORED_UNIT = "stated by the model"
+
+Table = dict[str, dict[str, float]]  # by name, then by key
+
+
+class Predictor(typing.Protocol):
+    """What can be evaluated: a ``Lifter`` or a baseline. It may state ``metres_per_unit``."""
+
+    skeleton: Skeleton
+
+    def lift(self, image: Tensor, batch_size: int) -> Tensor:
+        """Image coordinates (N, J, 2) to root-relative poses (N, J, 3) in the camera's frame, in any unit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The figures of one model on one data set. Lengths are millimetres, all others fractions."""
+
+    model: str
+    data: str
+    protocol: Protocol
+    samples: int
+    metres_per_unit: float
+    metres_per_unit_source: str
+    metrics: dict[str, float]
+    by_subject: Table
+    by_action: Table
+    by_joint: Table
+    bone_length_spread: dict[str, float]  # predicted, by bone
+    pred: Tensor  # (N, J, 3) root-relative, millimetres, CPU
+    per_pose: dict[str, np.ndarray]  # (N,) by key
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: all but the arrays."""
+        protocol = self.protocol
+        return {
+            "model": self.model,
+            "data": self.data,
+            "samples": self.samples,
+            "protocol": protocol.name,
+            "convention": protocol.convention,
+            "headline": {key: self.metrics[key] for key in protocol.headline},
+            "metrics": self.metrics,
+            "units": "millimetres; pck@150, auc, flip_rate and bone_length_spread are fractions",
+            "alignment": "root joint, or a similarity for p_mpjpe; pck@150 and auc as stated",
+            "scales": protocol.scales,
+            "pck_and_auc": f"scale={scale_name(protocol)}; auc over 0, 5, ..., 150 mm",
+            "mean_over": protocol.mean_over,
+            "metres_per_unit": self.metres_per_unit,
+            "metres_per_unit_source": self.metres_per_unit_source,
+            "by_subject": self.by_subject,
+            "by_action": self.by_action,
+            "by_joint": self.by_joint,
+            "bone_length_spread_by_bone": self.bone_length_spread,
+        }
+
+
+def evaluate(
+    lifter: Predictor,
+    dataset: PoseDataset,
+    *,
+    protocol: Protocol = STRICT,
+    model: str = "model",
+    device: torch.device | str = "cpu",
+    batch_size: int = 1024,
+) -> Evaluation:
+    """Lift every view of a data set and measure the poses.
+
+    Metrics are means over views. ``scale=none`` compares in millimetres: the prediction is multiplied by the lifter's
+    ``metres_per_unit`` if it states one, else by ``METRES_PER_BODY_UNIT``; nothing is fitted to the ground truth.
+
+    Args:
+        lifter: a ``Lifter`` in eval mode or a baseline.
+        dataset: views with 3D poses.
+        protocol: whose convention, see ``ites_fast.protocols``.
+        model: what tables call the lifter.
+        device: where metrics are computed; the lifter stays where it is.
+        batch_size: views at a time in the network.
+
+    Raises:
+        InputError: no views, no 3D poses, another skeleton, or a prediction that is not finite.
+    """
+    pred, target, unit, source = predict(lifter, dataset, device=device, batch_size=batch_size)
+    result = evaluate_poses(pred, target, protocol.measures, root=dataset.skeleton.root)
+    per_pose = {key: values.cpu().numpy() for key, values in result.per_pose.items()}
+    by_action = _by_group(per_pose, dataset.action, dataset.actions)
+    keys = [measure.key for measure in protocol.measures]
+    if protocol.mean_over == "actions":
+        means = {key: float(np.mean([row[key] for row in by_action.values()])) for key in keys}
+    else:
+        means = {key: float(per_pose[key].mean(dtype=np.float64)) for key in keys}
+    spread = _bone_length_spread(pred, dataset)
+    for name, values in (("", spread), ("/truth", _bone_length_spread(target, dataset))):
+        if np.isfinite(values).all():
+            means[f"bone_length_spread{name}"] = float(values.mean())
+    joints, bones = dataset.skeleton.joint_names, dataset.skeleton.edges
+    return Evaluation(
+        model=model,
+        data=dataset.name,
+        protocol=protocol,
+        samples=len(dataset),
+        metres_per_unit=unit,
+        metres_per_unit_source=source,
+        metrics=means,
+        by_subject=_by_group(per_pose, dataset.subject, dataset.subjects),
+        by_action=by_action,
+        by_joint=_by_joint(result.per_joint, joints),
+        bone_length_spread={
+            f"{joints[parent]}-{joints[child]}": float(value)
+            for (child, parent), value in zip(bones, spread, strict=True)
+            if np.isfinite(value)
+        },
+        pred=pred.cpu(),
+        per_pose=per_pose,
+    )
+
+
+def predict(
+    lifter: Predictor, dataset: PoseDataset, *, device: torch.device | str = "cpu", batch_size: int = 1024
+) -> tuple[Tensor, Tensor, float, str]:
+    """Lift every view.
+
+    Returns:
+        Prediction and truth (N, J, 3), root-relative, millimetres, on ``device``; metres per unit of the lifter and
+        where that number is from.
+
+    Raises:
+        InputError: see ``evaluate``.
+    """
+    if len(dataset) == 0:
+        raise InputError(f"{dataset.name}: no views to evaluate on")
+    if dataset.pose_3d is None:
+        raise InputError(f"{dataset.name}: has no 3D poses, so there is nothing to compare a prediction with")
+    if lifter.skeleton != dataset.skeleton:
+        raise InputError(
+            f"{dataset.name}: skeleton {dataset.skeleton.name} of {dataset.skeleton.num_joints} joints, "
+            f"but the model lifts {lifter.skeleton.name} of {lifter.skeleton.num_joints}"
+        )
+    unit, source = getattr(lifter, "metres_per_unit", None), STORED_UNIT
+    if unit is None:
+        unit, source = METRES_PER_BODY_UNIT, ASSUMED_UNIT
+    root = dataset.skeleton.root
+    pred = lifter.lift(torch.from_numpy(dataset.image()).to(device), batch_size=batch_size)
+    bad = ~pred.isfinite().flatten(1).all(1)
+    if bad.any():
+        raise InputError(
+            f"{dataset.name}: the prediction for sample {int(bad.nonzero()[0])} is not finite ({int(bad.sum())} such)"
+        )
+    target = metrics.root_relative(torch.from_numpy(dataset.pose_3d).to(device), root)
+    return metrics.root_relative(pred, root) * (unit * MILLIMETRES), target * MILLIMETRES, unit, source
+
+
+def scale_name(protocol: Protocol) -> str:
+    """What keys call the scale behind pck and auc."""
+    return "procrustes" if protocol.pck_scale == "unsigned" else protocol.pck_scale
+
+
+def _by_group(per_pose: dict[str, np.ndarray], group: np.ndarray, names: tuple[str, ...]) -> Table:
+    """Means over the poses of each group that has any, and their number under "samples"."""
+    count = np.bincount(group, minlength=len(names))
+    sums = {key: np.bincount(group, values, len(names)) for key, values in per_pose.items()}
+    return {
+        str(names[i]): {"samples": int(count[i])} | {key: float(values[i] / count[i]) for key, values in sums.items()}
+        for i in np.flatnonzero(count)
+    }
+
+
+def _by_joint(per_joint: dict[str, Tensor], names: Iterable[str]) -> Table:
+    """Means by joint, without joints that do not count and without figures that a joint does not have."""
+    values = {key: mean.tolist() for key, mean in per_joint.items() if key != "flip_rate"}
+    return {
+        name: {key: row[joint] for key, row in values.items() if np.isfinite(row[joint])}
+        for joint, name in enumerate(names)
+    }
+
+
+def _bone_length_spread(pose: Tensor, dataset: PoseDataset) -> np.ndarray:
+    clip = dataset.sequence.astype(np.int64) * len(dataset.cameras) + dataset.camera
+    return (
+        metrics.bone_length_spread(pose, dataset.skeleton.edges, torch.from_numpy(clip).to(pose.device)).cpu().numpy()
+    )
