@@ -23,6 +23,7 @@ namespace {
 constexpr int kNewtonSteps = 10;
 constexpr double kConverged = 1e-7;   // last Newton step, relative to the eigenvalue
 constexpr double kSeparated = 1e-2;   // derivative of the polynomial for |M| = 1: how far the next eigenvalue is
+constexpr double kSqrt3 = 1.7320508075688773;
 constexpr int kJacobiSweeps = 12;
 
 // The few operations that a scalar and a vector write differently.
@@ -157,7 +158,13 @@ ITES_FAST_HD Real qcp(const Real M[3][3], const Real& bound, Real q[4]) {
     largest = O::choose(better, candidate, largest);
     for (int j = 0; j < 4; ++j) q[j] = O::choose(better, adjugate[i][j], q[j]);
   }
-  return O::choose(active, zero, 4.0 * lambda * (lambda * lambda - 1.0) - 8.0 * det_M);
+
+  // At a multiple root rounding can throw a step to a smaller root or to infinity. The largest root is within
+  // [1 / sqrt(3), sqrt(3)]; the slope is positive at the third root too, but that one is at most 1 / sqrt(3).
+  Real slope = 4.0 * lambda * (lambda * lambda - 1.0) - 8.0 * det_M;
+  slope = O::choose(lambda > 0.99 / kSqrt3, slope, zero);
+  slope = O::choose(lambda < 1.01 * kSqrt3, slope, zero);
+  return O::choose(active, zero, slope);
 }
 
 // The eigenvector of the largest eigenvalue of Horn's matrix by cyclic Jacobi rotations: slower, right for every M.
@@ -231,7 +238,7 @@ ITES_FAST_HD void align(const Moments<Real>& moments, bool with_scale, Alignment
 
   // The largest eigenvalue is at most sqrt(3) |M|, and by Cauchy-Schwarz at most the product of the poses' norms.
   const Real cauchy = O::sqrt(moments.source_square) * O::sqrt(moments.target_square) * inverse;
-  const Real bound = O::choose(cauchy < 1.7320508075688773, cauchy, zero + 1.7320508075688773 * (norm * inverse));
+  const Real bound = O::choose(cauchy < kSqrt3, cauchy, zero + kSqrt3 * (norm * inverse));
   Real q[4];
   const Real trust = qcp(M, bound, q);
   for (int lane = 0; lane < O::kLanes; ++lane) {

@@ -174,7 +174,7 @@ def _backward(
     grad_cross = rotation @ _cross_matrix(torque)
     grad_source = torch.zeros_like(source)
     if with_scale:
-        # scale = <rotation, cross> / variance; to first order a turn of the best rotation leaves <rotation, cross> as is.
+        # scale = <rotation, cross> / variance, and <rotation, cross> is stationary in the rotation.
         grad_scale = grad_scale - torch.einsum("ni,nik,nk->n", grad_translation, rotation, source_mean)
         variance = source.square().sum(dim=(1, 2))
         grad_ratio = grad_scale * _reciprocal(variance)
