@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ites_fast.device import Device
 from ites_fast.errors import InputError
 
 Preset = Literal["quick", "paper", "official"]
 Stage = Literal["teacher", "student", "both"]
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from ites_fast import cli
 from ites_fast.checkpoint import LIFTER_FILE, load_lifter, save_model
 from ites_fast.config import PRESETS, TrainOptions, check_options
 from ites_fast.data import load
+from ites_fast.device import choose_device
 from ites_fast.errors import InputError
+from ites_fast.files import atomic_path
 from ites_fast.models import Lifter, Teacher
 from ites_fast.normalization import Normalization
 from ites_fast.report import write_report
@@ -46,11 +48,11 @@ def main(options: TrainOptions) -> None:
         seconds=saved.seconds if saved else 0.0,
     )
     with stop_on_signals(session):
-        finished = train_all(options, pose_2d, skeleton, normalization, session, saved)
-    if not finished:
+        models = train_all(options, pose_2d, skeleton, normalization, session, saved)
+    if models is None:
         stop(session, output)
         return
-    write_report(options, session.history, session.seconds, device)
+    write_report(options, session.history, session.seconds, device, models)
 
 
 def train_all(
@@ -60,8 +62,12 @@ def train_all(
     normalization: Normalization,
     session: Session,
     saved: SavedState | None,
-) -> bool:
-    """Train teacher and student as far as the options ask; False when the session was stopped before the end."""
+) -> dict[str, Path] | None:
+    """Train teacher and student as far as the options ask.
+
+    Returns:
+        The files of the models by the name of their stage, the one to deploy first; None when the session was stopped.
+    """
     output = Path(options.output)
     device = pose_2d.device
     if options.stage != "student" and options.teacher_checkpoint is None:
@@ -70,7 +76,7 @@ def train_all(
             torch.manual_seed(options.seed)
             stage = TeacherStage(pose_2d, skeleton, normalization, options.teacher)
             if not train_stage(stage, session, saved):
-                return False
+                return None
             finish_stage(stage, skeleton, options, output)
             saved = None
         teacher_path = output / model_file("teacher")
@@ -79,15 +85,16 @@ def train_all(
     teacher = load_lifter(teacher_path, device)
     if options.stage == "teacher":
         save_lifter(teacher_path, output)
-        return True
+        return {"teacher": teacher_path}
     check_teacher(teacher, teacher_path, skeleton, normalization)
     torch.manual_seed(options.seed)
     stage = StudentStage(pose_2d, teacher, options.student)
     if not train_stage(stage, session, saved):
-        return False
+        return None
     finish_stage(stage, skeleton, options, output)
-    save_lifter(output / model_file("student"), output)
-    return True
+    student_path = output / model_file("student")
+    save_lifter(student_path, output)
+    return {"student": student_path, "teacher": teacher_path}
 
 
 def finish_stage(stage: TrainingStage, skeleton: Skeleton, options: TrainOptions, output: Path) -> None:
@@ -103,8 +110,6 @@ def finish_stage(stage: TrainingStage, skeleton: Skeleton, options: TrainOptions
 
 def save_lifter(model: Path, output: Path) -> None:
     """Give the run's best model the name that everything else looks for."""
-    from ites_fast.files import atomic_path
-
     with atomic_path(output / LIFTER_FILE) as temporary:
         temporary.write_bytes(model.read_bytes())
 
@@ -142,19 +147,6 @@ def load_training_views(options: TrainOptions, device: torch.device) -> tuple[Te
         image, dataset.skeleton, wanted.view, wanted.scale, wanted.camera_depth, source=options.data
     )
     return normalization.apply(image, source=options.data).pose_2d.to(device), dataset.skeleton, normalization
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that an option names.
-
-    Raises:
-        InputError: CUDA was asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch sees no CUDA device here; use --device cpu or auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def tensorboard_writer(output: Path) -> Callable[[Record], None]:

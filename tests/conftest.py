@@ -1,7 +1,12 @@
 """Settings of every test: deterministic algorithms, no TF32, the device to run on."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+
+from ites_fast.data import mocap17
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,3 +22,29 @@ def device(request) -> torch.device:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def small_mocap(tmp_path_factory) -> Path:
+    """A file in the bundled format with a few real sequences of four people: about 5,000 views, 2,500 of them to train."""
+    with np.load(mocap17.BUNDLED) as file:
+        bundled = dict(file)
+    split, poses = bundled["sequence_split"], np.bincount(bundled["sequence"])
+    chosen = []
+    for name in ("train", "test"):
+        short = np.flatnonzero((split == name) & (poses < 120))
+        chosen += list(short[:: max(1, len(short) // 12)][:12])
+    chosen = np.array(chosen)
+    kept = np.isin(bundled["sequence"], chosen)
+    number = np.full(len(split), -1, np.int32)
+    number[chosen] = np.arange(len(chosen))
+    for key in ("positions_mm", "frame"):
+        bundled[key] = bundled[key][kept]
+    bundled["sequence"] = number[bundled["sequence"][kept]]
+    for key in ("name", "label", "subject", "split"):
+        bundled[f"sequence_{key}"] = bundled[f"sequence_{key}"][chosen]
+    for key in ("camera_rotation", "camera_position"):
+        bundled[key] = bundled[key][chosen]
+    path = tmp_path_factory.mktemp("small_mocap") / "small.npz"
+    np.savez(path, **bundled)
+    return path

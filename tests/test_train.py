@@ -1,0 +1,271 @@
+"""The training command: what it writes, how it stops and continues, and what it says to bad input."""
+
+import errno
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ites_fast import checkpoint, train, training
+from ites_fast.config import PRESETS, CycleOptions, TrainOptions
+from ites_fast.errors import DivergedError, InputError
+
+STEPS = 8
+SMALL_ARGUMENTS = [
+    *("--teacher.width", "16", "--teacher.bottleneck", "8", "--teacher.blocks", "1", "--teacher.atoms", "4"),
+    *("--student.channels", "8", "--student.blocks", "1"),
+    *("--teacher.batch-size", "16", "--student.batch-size", "16", "--log-every", "2", "--device", "cpu"),
+]
+
+
+@pytest.fixture
+def options(small_mocap, tmp_path) -> TrainOptions:
+    """A run of seconds: small networks, few steps, real poses."""
+    quick = TrainOptions()
+    common = {"batch_size": 16, "steps": STEPS, "recalibrate_batches": 2}
+    return replace(
+        quick,
+        data=str(small_mocap),
+        output=str(tmp_path / "run"),
+        device="cpu",
+        log_every=2,
+        teacher=replace(quick.teacher, **common, width=16, bottleneck=8, blocks=1, atoms=4),
+        student=replace(quick.student, **common, channels=8, blocks=1),
+    )
+
+
+def command(arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "ites_fast.train", *arguments], capture_output=True, text=True, check=False, **kwargs
+    )
+
+
+def models(folder) -> dict[str, bytes]:
+    return {name: Path(folder, f"{name}.safetensors").read_bytes() for name in ("teacher", "student", "lifter")}
+
+
+def test_a_run_writes_models_metrics_and_figures(options, capsys):
+    train.main(options)
+    output = Path(options.output)
+    assert {path.name for path in output.iterdir()} >= {
+        *("teacher.safetensors", "student.safetensors", "lifter.safetensors", "state.safetensors"),
+        *("config.json", "metrics.json", "losses.png", "poses.png"),
+    }
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert set(metrics["models"]) >= {"student", "teacher", "depth zero", "mean pose"}
+    for figures in metrics["models"].values():
+        assert 0 < figures["metrics"]["p_mpjpe/flip=best"] <= figures["metrics"]["p_mpjpe/flip=none"] < 1000
+    stages = [(record["stage"], record["step"]) for record in metrics["losses"]]
+    assert stages == [(stage, step) for stage in ("teacher", "student") for step in range(2, STEPS + 1, 2)]
+    assert all(math.isfinite(record["loss"]) for record in metrics["losses"])
+    printed = capsys.readouterr().out
+    for model in ("student", "teacher", "depth zero", "mean pose"):
+        assert model in printed
+    lifter = checkpoint.load_lifter(output)
+    assert type(lifter.network).__name__ == "AdaptiveGCN"
+
+
+def test_a_stopped_and_continued_run_is_the_same_to_the_bit(options, tmp_path):
+    """Stops in the middle of the teacher, between the stages, and in the middle of the student."""
+    train.main(options)
+    whole = models(options.output)
+    stopped = replace(options, output=str(tmp_path / "stopped"))
+    train.main(replace(stopped, stop_after=3))
+    for steps in (STEPS - 3, 2, 1):
+        train.main(replace(stopped, stop_after=steps, resume=True))
+        assert not Path(stopped.output, "student.safetensors").exists()
+    train.main(replace(stopped, resume=True))
+    assert models(stopped.output) == whole
+
+
+@pytest.mark.parametrize("preset", ["paper", "official"])
+def test_the_source_presets_train_and_continue_to_the_bit(options, preset, tmp_path):
+    source = PRESETS[preset]
+    options = replace(
+        source,
+        data=options.data,
+        device="cpu",
+        teacher=replace(source.teacher, steps=6, batch_size=16, width=16, bottleneck=8, blocks=1),
+        student=replace(source.student, steps=4, batch_size=16, channels=8, blocks=1),
+    )
+    whole = replace(options, output=str(tmp_path / "whole"))
+    train.main(whole)
+    stopped = replace(options, output=str(tmp_path / "stopped"))
+    train.main(replace(stopped, stop_after=3))
+    train.main(replace(stopped, stop_after=5, resume=True))
+    train.main(replace(stopped, resume=True))
+    assert models(stopped.output) == models(whole.output)
+
+
+def test_stages_can_be_trained_one_after_the_other(options, tmp_path):
+    train.main(replace(options, stage="teacher"))
+    output = Path(options.output)
+    assert (output / "lifter.safetensors").read_bytes() == (output / "teacher.safetensors").read_bytes()
+    train.main(replace(options, stage="student"))
+    both = replace(options, output=str(tmp_path / "both"))
+    train.main(both)
+    assert models(options.output) == models(both.output)
+    elsewhere = replace(options, output=str(tmp_path / "elsewhere"), teacher_checkpoint=str(output / "teacher.safetensors"))
+    train.main(elsewhere)
+    assert Path(elsewhere.output, "student.safetensors").read_bytes() == models(options.output)["student"]
+
+
+def test_a_loss_that_is_nan_stops_the_run_and_names_step_batch_and_checkpoint(options, monkeypatch):
+    options = replace(options, checkpoint_every=2)
+    original = training.learning_rate
+
+    def explode(stage, step, *rest):
+        return math.inf if step == 4 else original(stage, step, *rest)
+
+    monkeypatch.setattr(training, "learning_rate", explode)
+    with pytest.raises(DivergedError) as error:
+        train.main(options)
+    message = str(error.value)
+    assert re.search(r"teacher: the loss became nan at step 6, on the batch of 16 views \[\d+, .*\.\.\.\]", message)
+    state_path = Path(options.output, "state.safetensors")
+    assert str(state_path) in message
+    state = training.read_state(state_path)
+    assert state.step == 4
+    assert all(tensor.isfinite().all() for tensor in state.part("network.").values())
+
+
+def test_the_command_reports_divergence_in_a_line(small_mocap, tmp_path):
+    result = command(
+        ["--data", str(small_mocap), "--output", str(tmp_path / "run"), "--teacher.learning-rate", "1e30"]
+        + SMALL_ARGUMENTS
+    )
+    assert result.returncode == 1
+    assert "the loss became" in result.stderr
+    assert "no checkpoint was saved yet" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_state_and_exits(small_mocap, tmp_path, number, status):
+    output = tmp_path / "run"
+    process = start_long_run(small_mocap, output)
+    wait_for(output / "state.safetensors", process)
+    process.send_signal(number)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert "--resume" in printed
+    assert "Traceback" not in errors
+    step = training.read_state(output / "state.safetensors").step
+    result = command(["--resume", "--output", str(output), "--stop-after", "2"])
+    assert result.returncode == 0, result.stderr
+    assert training.read_state(output / "state.safetensors").step == step + 2
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_a_readable_state(small_mocap, tmp_path):
+    """The state is written after every step here, so that most kills fall into a write."""
+    for trial in range(6):
+        output = tmp_path / f"run{trial}"
+        process = start_long_run(small_mocap, output)
+        wait_for(output / "state.safetensors", process)
+        time.sleep(0.05 + 0.03 * trial)
+        process.kill()
+        process.communicate(timeout=60)
+        state = training.read_state(output / "state.safetensors")
+        assert state.step >= 1
+        assert all(tensor.isfinite().all() for tensor in state.part("network.").values())
+        result = command(["--resume", "--output", str(output), "--stop-after", "1"])
+        assert result.returncode == 0, result.stderr
+        assert training.read_state(output / "state.safetensors").step == state.step + 1
+
+
+def start_long_run(data, output) -> subprocess.Popen:
+    arguments = ["--data", str(data), "--output", str(output), "--teacher.steps", "100000", "--checkpoint-every", "1"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "ites_fast.train", *arguments, *SMALL_ARGUMENTS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_full_disk_keeps_the_last_good_state(options, monkeypatch):
+    train.main(replace(options, stop_after=2))
+    state_path = Path(options.output, "state.safetensors")
+    before = state_path.read_bytes()
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"could not be written: No space left on device.*state\.safetensors"):
+        train.main(replace(options, stop_after=2, resume=True))
+    assert state_path.read_bytes() == before
+    assert not [path for path in state_path.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_is_not_overwritten_by_accident(options):
+    train.main(replace(options, stop_after=2))
+    with pytest.raises(InputError, match=r"already holds a run \(state\.safetensors\); continue it with --resume"):
+        train.main(options)
+    train.main(replace(options, overwrite=True, stop_after=1))
+    assert training.read_state(Path(options.output, "state.safetensors")).step == 1
+
+
+def test_a_continuation_with_another_recipe_is_refused(options):
+    train.main(replace(options, stop_after=2))
+    with pytest.raises(InputError, match="--seed: the run has 0, received 1"):
+        train.main(replace(options, resume=True, seed=1))
+
+
+def test_a_teacher_of_another_normalisation_is_refused(options, tmp_path):
+    train.main(replace(options, stage="teacher"))
+    other = replace(options.normalization, scale="dataset")
+    elsewhere = replace(options, output=str(tmp_path / "other"), normalization=other)
+    elsewhere = replace(elsewhere, student=replace(options.student, cycle=CycleOptions()))
+    with pytest.raises(InputError, match=r"teacher\.safetensors: trained with --normalization\.view root"):
+        train.main(replace(elsewhere, teacher_checkpoint=str(Path(options.output, "teacher.safetensors"))))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_cuda_is_an_error(options):
+    with pytest.raises(InputError, match="--device cuda: PyTorch sees no CUDA device"):
+        train.main(replace(options, device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere.npz"], "nowhere.npz"),
+        (["--device", "cuda"], "no CUDA device"),
+        (["--preset", "fast"], "--preset"),
+        (["--teacher.atom", "3"], "--teacher.atom"),
+        (["--teacher.atoms", "0"], "--teacher.atoms: expected at least 1, got 0"),
+        (["--resume"], "no run to continue"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_status_2(arguments, message, tmp_path):
+    if torch.cuda.is_available() and "cuda" in arguments:
+        pytest.skip("there is a CUDA device")
+    result = command([*arguments, "--output", str(tmp_path / "run")])
+    assert result.returncode == 2
+    assert message in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run" / "state.safetensors").exists()
+
+
+def test_presets_are_the_defaults_of_the_command():
+    assert train.defaults(["--preset", "paper"]) == PRESETS["paper"]
+    assert train.defaults(["--seed", "3"]) == PRESETS["quick"]
