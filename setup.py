@@ -11,15 +11,18 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 ROOT = Path(__file__).resolve().parent
-CUDA_CHOICES = ("auto", "1", "0")
 
 
-def requested_cuda() -> str:
-    """The build's one environment variable: ITES_FAST_CUDA."""
-    choice = os.environ.get("ITES_FAST_CUDA", "auto")
-    if choice not in CUDA_CHOICES:
-        raise SystemExit(f"ITES_FAST_CUDA is {choice!r}; expected one of {', '.join(CUDA_CHOICES)}")
-    return choice
+def choice(variable: str, *allowed: str) -> str:
+    """The value of an environment variable of the build; the first one allowed is the default."""
+    value = os.environ.get(variable, allowed[0])
+    if value not in allowed:
+        raise SystemExit(f"{variable} is {value!r}; expected one of {', '.join(allowed)}")
+    return value
+
+
+CUDA = choice("ITES_FAST_CUDA", "auto", "1", "0")
+WERROR = choice("ITES_FAST_WERROR", "0", "1")
 
 
 class CMakeBuild(build_ext):
@@ -48,7 +51,8 @@ class CMakeBuild(build_ext):
             f"-DCMAKE_MAKE_PROGRAM={ninja_program}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-            f"-DITES_FAST_CUDA={requested_cuda()}",
+            f"-DITES_FAST_CUDA={CUDA}",
+            f"-DITES_FAST_WERROR={WERROR}",
             # A cached "not found" would survive an nvcc that was installed later.
             "-UCMAKE_CUDA_COMPILER",
         ]
@@ -59,7 +63,7 @@ class CMakeBuild(build_ext):
 
 
 setup(
-    # Without a compiler the installation still succeeds, but a build with CUDA that was asked for must not be skipped.
-    ext_modules=[Extension("ites_fast._C", sources=[], optional=requested_cuda() != "1")],
+    # Without a compiler the installation still succeeds; but who asks for CUDA or for strictness must hear of a failure.
+    ext_modules=[Extension("ites_fast._C", sources=[], optional=CUDA != "1" and WERROR == "0")],
     cmdclass={"build_ext": CMakeBuild},
 )
