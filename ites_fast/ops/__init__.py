@@ -1,14 +1,21 @@
 """The operators: argument checks, registration with PyTorch and gradients. Formulas: ``ites_fast.reference``."""
 
+from ites_fast.ops.agcn import agcn, physical_graph
 from ites_fast.ops.cycle_loss import cycle_loss, depth_cycle_loss
+from ites_fast.ops.edge_softmax import edge_softmax
+from ites_fast.ops.norm_relu import norm_relu
 from ites_fast.ops.procrustes import procrustes, procrustes_errors
 from ites_fast.ops.rotate_project import rotate_project
 from ites_fast.ops.rotation import rotation_from_vector
 from ites_fast.reference import random_rotations, unproject
 
 __all__ = [
+    "agcn",
     "cycle_loss",
     "depth_cycle_loss",
+    "edge_softmax",
+    "norm_relu",
+    "physical_graph",
     "procrustes",
     "procrustes_errors",
     "random_rotations",

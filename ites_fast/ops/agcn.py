@@ -1,0 +1,113 @@
+"""Operator ``agcn``: one adaptive graph convolution layer. Formula: ``ites_fast.reference.agcn``."""
+
+import torch
+from torch import Tensor
+
+from ites_fast import reference
+from ites_fast.ops import agcn_official
+from ites_fast.ops.norm_relu import check_rows, norm_relu
+from ites_fast.reference.agcn import (
+    ChannelGraph,
+    ConcatGraph,
+    LayerStatistics,
+    SharedGraph,
+    SoftmaxGraph,
+    channel_graph,
+    graph_sum,
+    split_mixing,
+)
+from ites_fast.reference.norm_relu import EPS, Norm, Statistics
+
+
+def agcn(
+    features: Tensor,
+    mixing: Tensor | None,
+    physical: SharedGraph | ChannelGraph | None,
+    nonphysical: ConcatGraph | SoftmaxGraph | None,
+    norm: Norm,
+    statistics: LayerStatistics | None = None,
+) -> tuple[Tensor, LayerStatistics]:
+    """One layer: physical graph plus nonphysical graph, batch norm, ReLU. See ``reference.agcn``.
+
+    In training, the released code's pair of graphs runs as one operator with its own backward; any other pair is
+    PyTorch up to the batch norm.
+
+    Args:
+        features: (B, J, C).
+        mixing: ``edge_softmax`` of the physical graph, (J, J) if shared and (D, J, J) per channel.
+        physical: parameters of the physical graph.
+        nonphysical: parameters of the nonphysical graph.
+        norm: the layer's batch norm.
+        statistics: for inference; the batch's own where not given.
+
+    Returns:
+        Features (B, J, D), and the statistics that normalised them, which carry no gradient.
+
+    Raises:
+        ValueError: ``features`` is not (B, J, C), or has too few rows to be normalised by its own statistics.
+    """
+    if features.ndim != 3:
+        raise ValueError(f"features must be (B, J, C), got {tuple(features.shape)}")
+    if statistics is not None:
+        return reference.agcn(features, mixing, physical, nonphysical, norm, statistics)
+    check_rows(features)
+    if isinstance(physical, SharedGraph) and isinstance(nonphysical, ConcatGraph):
+        return _official(features, mixing, physical, nonphysical, norm)
+    if isinstance(physical, SharedGraph) and nonphysical is None:
+        mixed, inner = _shared_graph(features, mixing, physical), None
+    else:
+        mixed, inner = graph_sum(features, mixing, physical, nonphysical)
+    output, layer = norm_relu(mixed, norm)
+    return output, LayerStatistics(layer, inner)
+
+
+def physical_graph(features: Tensor, mixing: Tensor, graph: SharedGraph | ChannelGraph) -> Tensor:
+    """The physical graph alone, linear: (B, J, C) to (B, J, D). See ``reference.agcn``."""
+    if isinstance(graph, SharedGraph):
+        return _shared_graph(features, mixing, graph)
+    return channel_graph(features, mixing, graph)
+
+
+def _shared_graph(features: Tensor, mixing: Tensor, graph: SharedGraph) -> Tensor:
+    """``reference.shared_graph`` in two products. Mixing joints and projecting channels commute: mix the narrower."""
+    B, J, C = features.shape
+    D = graph.bias.shape[0]
+    own, neighbours = split_mixing(mixing)
+    if C < D:
+        mixed = torch.cat([own * features, torch.bmm(neighbours.expand(B, J, J), features)], dim=2)  # (B, J, 2 C)
+        weight = torch.cat([graph.self_weight, graph.neighbour_weight])  # (2 C, D)
+        return torch.nn.functional.linear(mixed, weight.mT, graph.bias)
+    weight = torch.cat([graph.self_weight, graph.neighbour_weight], dim=1)  # (C, 2 D)
+    projected = features @ weight  # (B, J, 2 D)
+    return torch.baddbmm(own * projected[..., :D] + graph.bias, neighbours.expand(B, J, J), projected[..., D:])
+
+
+def _official(
+    features: Tensor, mixing: Tensor, physical: SharedGraph, nonphysical: ConcatGraph, norm: Norm
+) -> tuple[Tensor, LayerStatistics]:
+    query_half, key_half = nonphysical.affinity_weight.split(nonphysical.key_bias.shape[0])
+    projection = torch.cat(
+        [physical.self_weight.mT, physical.neighbour_weight.mT, nonphysical.value_weight, nonphysical.key_weight]
+    )
+    # what the batch norms cancel still has a gradient, which is zero
+    cancelled = physical.bias + nonphysical.output_bias + nonphysical.norm.shift
+    layer = agcn_official.Layer(
+        *agcn_official.forward(
+            features.contiguous(),
+            mixing.contiguous(),
+            projection,
+            query_half @ nonphysical.query_weight,
+            query_half @ nonphysical.query_bias + key_half @ nonphysical.key_bias,
+            key_half.contiguous(),
+            nonphysical.output_weight,
+            nonphysical.output_weight @ nonphysical.value_bias,
+            nonphysical.norm.scale,
+            norm.scale,
+            norm.shift + 0 * cancelled,
+        )
+    )
+    with torch.no_grad():
+        inner = Statistics(layer.inner_mean + nonphysical.output_bias, layer.inner_var)
+        inner_factor = nonphysical.norm.scale * (layer.inner_var + EPS).rsqrt()
+        mean = layer.mean + physical.bias + nonphysical.norm.shift - inner_factor * layer.inner_mean
+    return layer.output, LayerStatistics(Statistics(mean, layer.var), inner)

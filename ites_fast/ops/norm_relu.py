@@ -1,0 +1,106 @@
+"""Operator ``norm_relu``. Formula: ``ites_fast.reference.norm_relu``."""
+
+import torch
+from torch import Tensor
+
+from ites_fast import reference
+from ites_fast.reference.norm_relu import EPS, Norm, Statistics
+
+
+def norm_relu(features: Tensor, norm: Norm, statistics: Statistics | None = None) -> tuple[Tensor, Statistics]:
+    """Batch norm over all but the last dimension, then ReLU, with a backward in three passes over the data.
+
+    Differentiable in the features, the scale and the shift. See ``reference.norm_relu``.
+
+    Args:
+        features: (..., C), at least two rows of channels where the batch's own statistics are used.
+        norm: scale and shift (C,).
+        statistics: for inference; the batch's own where not given.
+
+    Returns:
+        Features (..., C), and the statistics that normalised them, detached.
+
+    Raises:
+        ValueError: there are too few rows to normalise.
+    """
+    if statistics is not None:
+        return reference.norm_relu(features, norm, statistics)
+    check_rows(features)
+    output, mean, var = _forward(features.contiguous(), norm.scale, norm.shift)
+    return output, Statistics(mean, var)
+
+
+def check_rows(features: Tensor) -> None:
+    """Refuse a batch (..., C) whose variance is not defined."""
+    if features.shape[:-1].numel() < 2:
+        raise ValueError(f"batch norm needs two rows of channels or more, got features {tuple(features.shape)}")
+
+
+@torch.library.custom_op("ites_fast::norm_relu", mutates_args=())
+def _forward(features: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return norm_relu_forward(features, scale, shift)
+
+
+@_forward.register_fake
+def _(features, scale, shift):
+    return torch.empty_like(features), torch.empty_like(scale), torch.empty_like(scale)
+
+
+@torch.library.custom_op("ites_fast::norm_relu_backward", mutates_args=())
+def _backward(
+    grad_output: Tensor, output: Tensor, features: Tensor, mean: Tensor, var: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return norm_relu_backward(grad_output, output, features, mean, var, scale)
+
+
+@_backward.register_fake
+def _(grad_output, output, features, mean, var, scale):
+    return torch.empty_like(features), torch.empty_like(scale), torch.empty_like(scale)
+
+
+def norm_relu_forward(features: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return output (..., C), mean (C,) and biased variance (C,) of contiguous features (..., C)."""
+    # several times faster on the CPU than var_mean
+    mean, var = torch.batch_norm_update_stats(features.flatten(0, -2), None, None, 0.0)
+    factor = scale * (var + EPS).rsqrt()
+    return torch.addcmul(shift - mean * factor, features, factor).relu_(), mean, var
+
+
+def norm_relu_backward(
+    grad_output: Tensor, output: Tensor, features: Tensor, mean: Tensor, var: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Gradients of features, scale and shift.
+
+    With :math:`g` the gradient before the ReLU, :math:`\hat x` the normalised features and N rows,
+    :math:`dx = \gamma r (g - (\sum g + \hat x \sum g \hat x) / N)`, where :math:`r = 1 / \sqrt{\sigma^2 + \epsilon}`.
+    It is written as one linear function of g and x, whose coefficients belong to the channels.
+    """
+    rstd = (var + EPS).rsqrt()
+    N = features.shape[:-1].numel()
+    grad = torch.ops.aten.threshold_backward(grad_output, output, 0)  # (..., C)
+    grad_shift = channel_sum(grad)
+    grad_scale = rstd * (channel_sum(grad * features) - mean * grad_shift)
+    factor = scale * rstd
+    slope = -factor * rstd * grad_scale / N
+    constant = -factor * grad_shift / N - slope * mean
+    grad_features = torch.addcmul(constant, grad, factor).addcmul_(features, slope)
+    return grad_features, grad_scale, grad_shift
+
+
+def channel_sum(features: Tensor) -> Tensor:
+    """Sum (..., C) over all but the channels."""
+    return features.flatten(0, -2).sum(dim=0)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    features, scale, _ = inputs
+    normalised, mean, var = output
+    ctx.mark_non_differentiable(mean, var)
+    ctx.save_for_backward(normalised, features, mean, var, scale)
+
+
+def _autograd(ctx, grad_output: Tensor, _grad_mean, _grad_var):
+    return _backward(grad_output.contiguous(), *ctx.saved_tensors)
+
+
+_forward.register_autograd(_autograd, setup_context=_setup_context)
