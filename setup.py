@@ -1,6 +1,7 @@
 """Compiles the extension ``ites_fast._C`` by calling CMake. Everything else about the package is in pyproject.toml."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -36,14 +37,18 @@ class CMakeBuild(build_ext):
             raise CompileError(f"ites_fast._C was not built, the PyTorch reference will be used: {error}") from error
 
     def _configure_and_build(self, library: Path) -> None:
+        import cmake
         import ninja
         import pybind11
 
+        cmake_program = Path(cmake.CMAKE_BIN_DIR) / "cmake"
+        # In an isolated build ninja.BIN_DIR is empty and ninja is on the path.
+        ninja_program = shutil.which(Path(ninja.BIN_DIR) / "ninja")
+
         # One folder for each Python ABI and platform, so that interpreters sharing a checkout do not mix objects.
         build = ROOT / "build" / sysconfig.get_config_var("SOABI")
-        ninja_program = Path(ninja.BIN_DIR) / "ninja"
         configure = [
-            "cmake",
+            cmake_program,
             "-GNinja",
             f"-S{ROOT}",
             f"-B{build}",
@@ -57,13 +62,13 @@ class CMakeBuild(build_ext):
             "-UCMAKE_CUDA_COMPILER",
         ]
         subprocess.run(configure, check=True)
-        subprocess.run(["cmake", "--build", build], check=True)
+        subprocess.run([cmake_program, "--build", build], check=True)
         library.parent.mkdir(parents=True, exist_ok=True)
         self.copy_file(str(build / "_C.so"), str(library))
 
 
 setup(
-    # Without a compiler the installation still succeeds; but who asks for CUDA or for strictness must hear of a failure.
+    # Without a compiler the installation still succeeds, but not where CUDA or strictness was asked for.
     ext_modules=[Extension("ites_fast._C", sources=[], optional=CUDA != "1" and WERROR == "0")],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -1,13 +1,12 @@
 """The compiled module ``ites_fast._C``, or None where the installation could not compile it."""
 
+import importlib
 import warnings
 from types import ModuleType
 
+extension: ModuleType | None = None
 try:
-    from ites_fast import _C
-
-    extension: ModuleType | None = _C
+    extension = importlib.import_module("ites_fast._C")
 except ImportError as error:
     # pip hides the warning of the build, so the user hears of it here.
-    warnings.warn(f"procrustes runs the slower PyTorch reference, ites_fast._C is missing: {error}", stacklevel=2)
-    extension = None
+    warnings.warn(f"procrustes runs the slower PyTorch reference: {error}", stacklevel=2)
