@@ -173,14 +173,18 @@ def parse_amc(path: Path, asf: Asf, asf_path: Path) -> dict[str, np.ndarray]:
     _require_complete(values, frames, f"{path}, end of file")
     if frames == 0:
         raise InputError(f"{path}: no frames")
-    try:
-        arrays = {name: np.array(rows, dtype=np.float64) for name, rows in values.items()}
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise InputError(f"{path}: {name} has values that are NaN or infinite")
+    arrays = {name: _array(rows, f"{path}: {name}") for name, rows in values.items()}
     return {bone.name: arrays.get(bone.name, np.zeros((frames, 0))) for bone in asf.bones}
+
+
+def _array(rows: list[list[str]], where: str) -> np.ndarray:
+    try:
+        array = np.array(rows, dtype=np.float64)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+    if not np.isfinite(array).all():
+        raise InputError(f"{where}: values that are NaN or infinite")
+    return array
 
 
 def _require_complete(values: dict[str, list], frames: int, where: str) -> None:

@@ -64,7 +64,8 @@ def read(path: Path) -> Motion:
     ``Spine1``. It is put back as long as the upper back (``Spine`` to ``Spine1``) and, continuing it, straight up in
     the rest pose; it turns with ``Spine1``, and neck, head and arms move with it. The true bone is not known: in the
     one original skeleton at hand it is 2 % longer and leans 3 degrees forward, which would move the upper body by
-    7 mm. Files in which ``Neck`` has an offset are left as they are.
+    7 mm. Files in which ``Neck`` has an offset are left as they are. A first frame whose root is not turned at all is
+    that conversion's rest pose, and is dropped.
 
     Raises:
         InputError: no such file, a hierarchy or motion that cannot be read (with the line), a joint that the mapping
@@ -82,8 +83,9 @@ def read(path: Path) -> Motion:
                 node.offset = node.offset + thorax
     points = forward_kinematics(bvh)
     pose = np.stack([np.mean([points[nodes[name]] for name in names], 0) for names in JOINTS], 1)
-    metres = pose * _unit(path, bvh, nodes)
-    return Motion(path.stem, subject_of(path), z_up(metres), np.arange(len(metres), dtype=np.int32), bvh.fps)
+    first = 1 if _starts_at_rest(bvh) else 0
+    positions = z_up(pose[first:] * _unit(path, bvh, nodes))
+    return Motion(path.stem, subject_of(path), positions, np.arange(first, len(pose), dtype=np.int32), bvh.fps)
 
 
 def forward_kinematics(bvh: Bvh) -> list[np.ndarray]:
@@ -197,6 +199,11 @@ def _numbers(words: list[str], count: int, where: str) -> np.ndarray:
     if len(values) != count or not np.isfinite(values).all():
         raise InputError(f"{where}: {len(values)} values, expected {count} finite numbers")
     return values
+
+
+def _starts_at_rest(bvh: Bvh) -> bool:
+    turns = [index for index, name in enumerate(bvh.nodes[0].channels) if name.endswith("rotation")]
+    return len(bvh.frames) > 1 and not bvh.frames[0, turns].any()
 
 
 def _unit(path: Path, bvh: Bvh, nodes: dict[str, int]) -> float:

@@ -1,5 +1,7 @@
 """The bundled sample, and any other file in its format: world positions and four virtual cameras a sequence."""
 
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -98,19 +100,15 @@ def read(path: Path, split: str, name: str | None = None) -> PoseDataset:
 
 def _views(sequence: np.ndarray, num_cameras: int) -> tuple[np.ndarray, np.ndarray]:
     """Index of the pose and of the camera of each view, for poses sorted by sequence."""
-    starts = np.flatnonzero(np.diff(sequence, prepend=-1))
-    stops = np.append(starts[1:], len(sequence))
-    source, camera = [], []
-    for start, stop in zip(starts, stops, strict=True):
-        source.append(np.tile(np.arange(start, stop), num_cameras))
-        camera.append(np.repeat(sequence[start] * num_cameras + np.arange(num_cameras), stop - start))
-    if not source:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
+    source, camera = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for number, run in _runs(sequence):
+        source.append(np.tile(np.arange(run.start, run.stop), num_cameras))
+        camera.append(np.repeat(number * num_cameras + np.arange(num_cameras), run.stop - run.start))
     return np.concatenate(source), np.concatenate(camera)
 
 
-def _runs(values: np.ndarray) -> list[tuple[int, slice]]:
-    """Slices of equal neighbours, with their value."""
+def _runs(values: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """Slices of equal neighbours, with their value; values are not negative."""
     starts = np.flatnonzero(np.diff(values, prepend=-1))
-    stops = np.append(starts[1:], len(values))
-    return [(int(values[a]), slice(a, b)) for a, b in zip(starts, stops, strict=True)]
+    for start, stop in pairwise([*starts.tolist(), len(values)]):
+        yield int(values[start]), slice(start, stop)

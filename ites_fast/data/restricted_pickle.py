@@ -102,6 +102,10 @@ def _from_buffer(buffer: Any, dtype: np.dtype, shape: Any, order: str) -> np.nda
     return np.frombuffer(buffer, dtype).reshape(shape, order=order)
 
 
+def _empty_bytes() -> bytes:
+    return b""
+
+
 def _encode(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise ValueError(f"text encoding {encoding!r} is not latin1")
@@ -115,6 +119,7 @@ ADMITTED: dict[tuple[str, str], Callable] = {
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _empty_bytes,  # what old protocols call for empty bytes
     ("builtins", "set"): set,
     ("builtins", "frozenset"): frozenset,
     ("__builtin__", "set"): set,
