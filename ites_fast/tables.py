@@ -85,11 +85,13 @@ def _metrics_table(evaluation: Evaluation) -> str:
 
 
 def _legend(evaluation: Evaluation) -> list[str]:
-    figures = evaluation.metrics
-    spread = f"bone_length_spread  predicted {_figure('bone_length_spread', figures, unit=True)}"
+    flipped, spread, truth = (
+        _figure(key, evaluation.metrics, unit=True).rstrip()
+        for key in ("flip_rate", "bone_length_spread", "bone_length_spread/truth")
+    )
     return [
-        f"flip_rate           {_figure('flip_rate', figures, unit=True)} of the views fit better with depth negated",
-        f"{spread}, truth {_figure('bone_length_spread/truth', figures, unit=True)}".rstrip(),
+        f"flip_rate           {flipped} of the views fit better with depth negated",
+        f"bone_length_spread  predicted {spread}, truth {truth}",
         "",
         f"* what the protocol reports; means over {evaluation.protocol.mean_over}",
         *(f"scale={name}: {meaning}" for name, meaning in evaluation.protocol.scales.items()),
