@@ -1,0 +1,108 @@
+"""``build_info`` says what is there, and an installation that cannot compile says so."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+import ites_fast
+from ites_fast.extension import extension
+from ites_fast.info import table
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ["pyproject.toml", "setup.py", "CMakeLists.txt", "LICENSE", "README.md", "csrc", "ites_fast"]
+OPERATORS = {"procrustes", "procrustes_errors", "rotate_project", "cycle_loss"}
+
+
+def test_build_info_reads_the_dispatcher():
+    info = ites_fast.build_info()
+    assert json.loads(json.dumps(info)) == info
+    assert set(info["operators"]) >= OPERATORS
+    assert not any(name.endswith("_backward") for name in info["operators"])
+    assert info["operators"]["rotate_project"]["cpu"] == "reference"
+    if extension is None:
+        assert info["extension"] is None
+        assert info["operators"]["procrustes"] == {"cpu": "reference", "cuda": "reference"}
+    else:
+        assert info["extension"]["instruction_set"] in info["extension"]["instruction_sets"]
+        assert info["operators"]["procrustes"]["cpu"] == f"kernel ({info['extension']['instruction_set']})"
+        has_cuda = info["extension"]["cuda"] is not None
+        assert info["operators"]["procrustes"]["cuda"] == ("kernel" if has_cuda else "reference")
+
+
+def test_table_names_what_is_missing():
+    info = ites_fast.build_info()
+    assert "procrustes_errors" in table(info)
+    assert "not compiled: the PyTorch reference is used" in table(info | {"extension": None})
+
+
+def test_info_command():
+    command = [sys.executable, "-m", "ites_fast.info", "--json"]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert json.loads(result.stdout)["extension"] == ites_fast.build_info()["extension"]
+
+
+def install(tmp_path, **environment):
+    """Install a copy of the sources into a folder of its own; returns the finished pip and the folder."""
+    source, site = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        else:
+            shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "install", "-v", "--no-deps", "--target", str(site), str(source)]
+    result = subprocess.run(command, env=os.environ | environment, text=True, capture_output=True)
+    return result, site
+
+
+def run_python(site, script):
+    # -S: the finder of an editable installation would look for ites_fast._C in this checkout as well.
+    path = os.pathsep.join([str(site), sysconfig.get_path("purelib")])
+    command = [sys.executable, "-S", "-c", script]
+    environment = os.environ | {"PYTHONPATH": path}
+    return subprocess.run(command, cwd=site, env=environment, check=True, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_reference_is_used(tmp_path):
+    result, site = install(tmp_path, CC="/bin/false", CXX="/bin/false", ITES_FAST_CUDA="0")
+    assert result.returncode == 0, result.stderr
+    assert "ites_fast._C was not built, the PyTorch reference will be used" in result.stdout + result.stderr
+    script = """
+import torch, ites_fast, ites_fast.ops
+pose = torch.randn(5, 17, 3)
+assert ites_fast.ops.procrustes_errors(pose, 2 * pose + 1).max() < 1e-4
+print(ites_fast.__file__, ites_fast.build_info()["operators"]["procrustes"]["cpu"])
+"""
+    process = run_python(site, script)
+    assert process.stdout.split() == [str(site / "ites_fast" / "__init__.py"), "reference"]
+    assert process.stderr.count("procrustes runs the slower PyTorch reference") == 1
+
+
+@pytest.mark.slow
+def test_without_nvcc_cuda_is_left_out(tmp_path):
+    result, site = install(tmp_path, CUDACXX="/bin/false")
+    assert result.returncode == 0, result.stderr
+    assert "only the CPU kernels are built" in result.stdout + result.stderr
+    process = run_python(site, "import ites_fast; print(ites_fast.build_info()['extension']['cuda'])")
+    assert process.stdout.strip() == "None"
+
+
+@pytest.mark.slow
+def test_cuda_that_was_asked_for_must_be_built(tmp_path):
+    result, _ = install(tmp_path, CUDACXX="/bin/false", ITES_FAST_CUDA="1")
+    assert result.returncode != 0
+    assert "ITES_FAST_CUDA=1, but no working CUDA compiler (nvcc) was found" in result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_unknown_cuda_choice_is_refused(tmp_path):
+    result, _ = install(tmp_path, ITES_FAST_CUDA="yes")
+    assert result.returncode != 0
+    assert "ITES_FAST_CUDA is 'yes'; expected one of auto, 1, 0" in result.stdout + result.stderr
