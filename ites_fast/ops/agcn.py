@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from ites_fast import reference
 from ites_fast.ops import agcn_official
 from ites_fast.ops.norm_relu import check_rows, norm_relu
 from ites_fast.reference.agcn import (
@@ -48,16 +47,19 @@ def agcn(
     """
     if features.ndim != 3:
         raise ValueError(f"features must be (B, J, C), got {tuple(features.shape)}")
-    if statistics is not None:
-        return reference.agcn(features, mixing, physical, nonphysical, norm, statistics)
-    check_rows(features)
-    if isinstance(physical, SharedGraph) and isinstance(nonphysical, ConcatGraph):
+    official = isinstance(physical, SharedGraph) and isinstance(nonphysical, ConcatGraph)
+    if statistics is None:
+        check_rows(features)
+    if official and statistics is None:
         return _official(features, mixing, physical, nonphysical, norm)
+    if official:
+        return _official_inference(features, mixing, physical, nonphysical, norm, statistics), statistics
+    inner = statistics and statistics.inner
     if isinstance(physical, SharedGraph) and nonphysical is None:
-        mixed, inner = _shared_graph(features, mixing, physical), None
+        mixed = _shared_graph(features, mixing, physical)
     else:
-        mixed, inner = graph_sum(features, mixing, physical, nonphysical)
-    output, layer = norm_relu(mixed, norm)
+        mixed, inner = graph_sum(features, mixing, physical, nonphysical, inner)
+    output, layer = norm_relu(mixed, norm, statistics and statistics.layer)
     return output, LayerStatistics(layer, inner)
 
 
@@ -85,22 +87,13 @@ def _shared_graph(features: Tensor, mixing: Tensor, graph: SharedGraph) -> Tenso
 def _official(
     features: Tensor, mixing: Tensor, physical: SharedGraph, nonphysical: ConcatGraph, norm: Norm
 ) -> tuple[Tensor, LayerStatistics]:
-    query_half, key_half = nonphysical.affinity_weight.split(nonphysical.key_bias.shape[0])
-    projection = torch.cat(
-        [physical.self_weight.mT, physical.neighbour_weight.mT, nonphysical.value_weight, nonphysical.key_weight]
-    )
     # what the batch norms cancel still has a gradient, which is zero
     cancelled = physical.bias + nonphysical.output_bias + nonphysical.norm.shift
     layer = agcn_official.Layer(
         *agcn_official.forward(
             features.contiguous(),
             mixing.contiguous(),
-            projection,
-            query_half @ nonphysical.query_weight,
-            query_half @ nonphysical.query_bias + key_half @ nonphysical.key_bias,
-            key_half.contiguous(),
-            nonphysical.output_weight,
-            nonphysical.output_weight @ nonphysical.value_bias,
+            *agcn_official.fold(physical, nonphysical),
             nonphysical.norm.scale,
             norm.scale,
             norm.shift + 0 * cancelled,
@@ -111,3 +104,22 @@ def _official(
         inner_factor = nonphysical.norm.scale * (layer.inner_var + EPS).rsqrt()
         mean = layer.mean + physical.bias + nonphysical.norm.shift - inner_factor * layer.inner_mean
     return layer.output, LayerStatistics(Statistics(mean, layer.var), inner)
+
+
+def _official_inference(
+    features: Tensor,
+    mixing: Tensor,
+    physical: SharedGraph,
+    nonphysical: ConcatGraph,
+    norm: Norm,
+    statistics: LayerStatistics,
+) -> Tensor:
+    """The re-expressed layer with both batch norms folded into one factor and one constant for each channel."""
+    layer, inner = statistics
+    factor = norm.scale * (layer.var + EPS).rsqrt()
+    inner_factor = nonphysical.norm.scale * (inner.var + EPS).rsqrt()
+    constant = physical.bias + nonphysical.norm.shift + inner_factor * (nonphysical.output_bias - inner.mean)
+    features = features.contiguous()
+    hidden, _, _, aggregated = agcn_official.aggregate(features, agcn_official.fold(physical, nonphysical))
+    mixed = agcn_official.mix(features, mixing, hidden, aggregated, inner_factor)
+    return torch.addcmul(factor * (constant - layer.mean) + norm.shift, mixed, factor).relu_()

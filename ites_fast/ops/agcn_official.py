@@ -17,8 +17,56 @@ from torch import Tensor
 
 from ites_fast.ops.linear import linear, linear_backward
 from ites_fast.ops.norm_relu import channel_sum, norm_relu_backward, norm_relu_forward
-from ites_fast.reference.agcn import split_mixing
+from ites_fast.reference.agcn import ConcatGraph, SharedGraph, split_mixing
 from ites_fast.reference.norm_relu import EPS
+
+
+class Folded(NamedTuple):
+    """Parameters of the two graphs as the re-expressed layer uses them; C channels, I inner channels."""
+
+    projection: Tensor  # (2 C + 2 I, C), rows of own, neighbours, values and keys
+    query: Tensor  # (C,), the query projection and half of w
+    query_bias: Tensor  # (), the constants of queries and keys
+    key: Tensor  # (I,), the other half of w
+    output_weight: Tensor  # (C, I)
+    output_offset: Tensor  # (C,), what the bias of the values adds to each pair
+
+
+def fold(physical: SharedGraph, nonphysical: ConcatGraph) -> Folded:
+    """Fold the parameters of the two graphs; gradients flow back through the folds."""
+    projection = torch.cat(
+        [physical.self_weight.mT, physical.neighbour_weight.mT, nonphysical.value_weight, nonphysical.key_weight]
+    )
+    query_half, key_half = nonphysical.affinity_weight.split(nonphysical.key_bias.shape[0])
+    return Folded(
+        projection,
+        query_half @ nonphysical.query_weight,
+        query_half @ nonphysical.query_bias + key_half @ nonphysical.key_bias,
+        key_half.contiguous(),
+        nonphysical.output_weight.contiguous(),
+        nonphysical.output_weight @ nonphysical.value_bias,
+    )
+
+
+def aggregate(features: Tensor, folded: Folded) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return hidden (B, J, 2 C + 2 I), affinity (B, J, K), pair_values (B, K, C) and aggregated (B, J, C)."""
+    hidden = linear(features, folded.projection)
+    _, _, values, keys = _split(hidden, features.shape[2])
+    pair_values = linear(_pair_maximum(values), folded.output_weight) + folded.output_offset
+    t = features @ folded.query + folded.query_bias  # (B, J)
+    s = _pair_maximum(keys) @ folded.key  # (B, K)
+    affinity = (t[:, :, None] + s[:, None, :]).relu() / max(s.shape[1], 1)
+    return hidden, affinity, pair_values, affinity @ pair_values
+
+
+def mix(features: Tensor, mixing: Tensor, hidden: Tensor, aggregated: Tensor, inner_factor: Tensor) -> Tensor:
+    """Return ``x + physical + k * aggregated`` (B, J, C), without constants."""
+    B, J, C = features.shape
+    own, neighbours, _, _ = _split(hidden, C)
+    own_mixing, neighbour_mixing = split_mixing(mixing)
+    mixed = torch.addcmul(features, own, own_mixing)
+    mixed.baddbmm_(neighbour_mixing.expand(B, J, J), neighbours)
+    return mixed.addcmul_(aggregated, inner_factor)
 
 
 class Layer(NamedTuple):
@@ -55,30 +103,15 @@ def forward(
     Args:
         features: x (B, J, C).
         mixing: edge matrix (J, J).
-        projection: rows of own, neighbours, values and keys (2 C + 2 I, C).
-        query: the folded query (C,).
-        query_bias: the constants of queries and keys, folded, a scalar.
-        key: half of w (I,).
-        output_weight: from pooled values to channels (C, I).
-        output_offset: what the bias of the values adds to each pair (C,).
+        projection, query, query_bias, key, output_weight, output_offset: the fields of ``Folded``.
         inner_scale: scale of the inner batch norm (C,).
         scale: scale of the layer's batch norm (C,).
         shift: shift of the layer's batch norm (C,).
     """
-    J, C = features.shape[1:]
-    hidden = linear(features, projection)  # (B, J, 2 C + 2 I)
-    own, neighbours, values, keys = _split(hidden, C)
-    pair_values = linear(_pair_maximum(values), output_weight) + output_offset  # (B, K, C)
-    t = features @ query + query_bias  # (B, J)
-    s = _pair_maximum(keys) @ key  # (B, K)
-    affinity = (t[:, :, None] + s[:, None, :]).relu_().div_(max(J // 2, 1))  # (B, J, K)
-    aggregated = affinity @ pair_values  # (B, J, C)
+    folded = Folded(projection, query, query_bias, key, output_weight, output_offset)
+    hidden, affinity, pair_values, aggregated = aggregate(features, folded)
     inner_mean, inner_var = torch.batch_norm_update_stats(aggregated.flatten(0, 1), None, None, 0.0)
-
-    own_mixing, neighbour_mixing = split_mixing(mixing)
-    mixed = torch.addcmul(features, own, own_mixing)
-    mixed.baddbmm_(neighbour_mixing.expand(len(features), J, J), neighbours)
-    mixed.addcmul_(aggregated, inner_scale * (inner_var + EPS).rsqrt())
+    mixed = mix(features, mixing, hidden, aggregated, inner_scale * (inner_var + EPS).rsqrt())
     output, mean, var = norm_relu_forward(mixed, scale, shift)
     return output, mean, var, inner_mean, inner_var, hidden, affinity, pair_values, aggregated, mixed
 
@@ -195,6 +228,8 @@ def _pairs(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def _setup_context(ctx, inputs, output) -> None:
     features, mixing, projection, query, _, key, output_weight, _, inner_scale, scale, _ = inputs
+    # without this, zeros would be made for the gradient of each output that has none
+    ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(features, mixing, projection, query, key, output_weight, inner_scale, scale, *output)
 
