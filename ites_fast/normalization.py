@@ -93,13 +93,14 @@ class Normalization:
             InputError: joints that are not finite, a pose of zero size, or (view "root") a joint more than 90
                 degrees away from the root joint. The message names ``source`` and the sample.
         """
-        if len(image) == 0:
-            rotation = image.new_zeros(0, 3, 3) if self.view == "root" else None
-            return NormalizedPoses(image.clone(), rotation, image.new_zeros(0))
-        parts = [self._apply_chunk(chunk, start, source) for start, chunk in _chunks(image)]
-        pose_2d, rotations, scales = zip(*parts, strict=True)
-        rotation = torch.cat(rotations) if self.view == "root" else None
-        return NormalizedPoses(torch.cat(pose_2d), rotation, torch.cat(scales))
+        pose_2d, scale = torch.empty_like(image), image.new_empty(len(image))
+        rotation = image.new_empty(len(image), 3, 3) if self.view == "root" else None
+        for start, chunk in _chunks(image):
+            part = slice(start, start + len(chunk))
+            pose_2d[part], chunk_rotation, scale[part] = self._apply_chunk(chunk, start, source)
+            if rotation is not None:
+                rotation[part] = chunk_rotation
+        return NormalizedPoses(pose_2d, rotation, scale)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -114,22 +115,27 @@ class Normalization:
             raise InputError(f"normalization has other fields than expected: {sorted(values)}") from error
 
     def _apply_chunk(self, image: Tensor, start: int, source: str) -> NormalizedPoses:
-        _require(image.isfinite().flatten(1).all(1), start, source, "has joints that are NaN or infinite")
+        # One plane a coordinate: torch is slow on tensors whose last dimension is 2 or 3.
+        u, v = image.unbind(-1)  # (N, J) each
+        _require((u + v).sum(1).isfinite(), start, source, "has joints that are NaN or infinite")
         rotation = None
         if self.view == "root":
             rotation = rotation_to_root(image[:, self.root])
-            rays = torch.nn.functional.pad(image, (0, 1), value=1.0) @ rotation.mT  # (N, J, 3)
-            ahead = (rays[..., 2] > 0).all(1)
-            _require(ahead, start, source, "has a joint more than 90 degrees away from the root joint")
-            image = rays[..., :2] / rays[..., 2:]
-        centred = image - image[:, self.root : self.root + 1]
-        size = centred[:, self.head].norm(dim=-1)
-        _require(size > MIN_SIZE, start, source, "has zero size: hip and head coincide")
+            u, v, depth = (row[:, :1] * u + row[:, 1:2] * v + row[:, 2:] for row in rotation.unbind(1))
+            _require(depth.amin(1) > 0, start, source, "has a joint more than 90 degrees away from the root joint")
+            u, v = u / depth, v / depth
+        u, v = u - u[:, self.root, None], v - v[:, self.root, None]
+        _require(
+            torch.hypot(u[:, self.head], v[:, self.head]) > MIN_SIZE,
+            start,
+            source,
+            "has zero size: hip and head coincide",
+        )
         if self.scale == "pose":
-            factor = self.constant / centred.square().sum(-1).mean(-1).sqrt()
+            factor = self.constant / (u * u + v * v).mean(1).sqrt()
         else:
-            factor = torch.full_like(size, self.constant)
-        return NormalizedPoses(centred * factor[:, None, None], rotation, factor)
+            factor = torch.full_like(u[:, 0], self.constant)
+        return NormalizedPoses(torch.stack([u, v], -1) * factor[:, None, None], rotation, factor)
 
 
 def rotation_to_root(root: Tensor) -> Tensor:

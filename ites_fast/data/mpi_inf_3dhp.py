@@ -66,7 +66,8 @@ def read(path: Path, split: str) -> PoseDataset:
         raise InputError(f"{path}: the train split is empty: this is the test set of MPI-INF-3DHP; use split 'test'")
     if path.is_dir():
         path = path / FILE_NPZ if (path / FILE_NPZ).is_file() else path
-    clips = _clips_of_npz(path) if path.suffix == ".npz" else _clips_of_mats(path)
+    from_mats = path.is_dir() or path.suffix.lower() == ".mat"
+    clips = _clips_of_mats(path) if from_mats else _clips_of_npz(path)
     if not clips:
         raise InputError(f"{path}: empty, expected sequences {', '.join(SEQUENCES)}")
     return _assemble(clips, str(path))
