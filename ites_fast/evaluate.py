@@ -28,9 +28,9 @@ class EvaluateOptions:
     protocol: ProtocolName = "strict"
     """whose convention; "strict" takes no oracle but one scale per pose"""
     json: str | None = None
-    """write all figures to this file"""
+    """write every number to this JSON file"""
     figures: str | None = None
-    """write figures (PNG) to this folder"""
+    """draw poses and errors (PNG) into this folder"""
     by_action: bool = False
     """print a line per action (always in the JSON)"""
     device: Device = "auto"
