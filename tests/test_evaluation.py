@@ -83,6 +83,12 @@ def test_groups_are_parts_of_the_whole(dataset):
     assert list(alone.by_subject) == [one.subjects[one.subject[0]]]
 
 
+def test_bone_lengths_are_compared_within_a_clip_of_one_camera(dataset):
+    bodies = torch.randn(len(dataset.cameras), 17, 3, generator=torch.Generator().manual_seed(0))
+    one_body_per_camera = Cheat(dataset, lambda pose: bodies[torch.from_numpy(dataset.camera).long()])
+    assert evaluate(one_body_per_camera, dataset).metrics["bone_length_spread"] < 1e-6
+
+
 def test_c3dpo_takes_the_mean_over_actions(dataset):
     result = evaluate(DepthZero(H36M_17), dataset, protocol=PROTOCOLS["c3dpo"])
     for key in PROTOCOLS["c3dpo"].headline:

@@ -209,6 +209,13 @@ def test_auc_counts_thresholds_exactly():
     torch.testing.assert_close(shares * 31, torch.from_numpy(expected).float())
 
 
+def test_a_hit_is_nearer_than_the_threshold():
+    errors = torch.tensor([0.0, 149.99, 150.0, 1e9, torch.inf, torch.nan])
+    torch.testing.assert_close(
+        metrics.hits(errors), torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0, torch.nan]), equal_nan=True, rtol=0, atol=0
+    )
+
+
 def test_perfect_poses():
     target = torch.randn(4, 17, 3, generator=torch.Generator().manual_seed(0)) * 300
     values = evaluate_poses(target, target).per_pose
