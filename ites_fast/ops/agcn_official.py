@@ -234,7 +234,9 @@ def _setup_context(ctx, inputs, output) -> None:
     ctx.save_for_backward(features, mixing, projection, query, key, output_weight, inner_scale, scale, *output)
 
 
-def _autograd(ctx, grad_output: Tensor, *_):
+def _autograd(ctx, grad_output: Tensor | None, *_):
+    if grad_output is None:
+        return (None,) * 11
     return backward(grad_output.contiguous(), *ctx.saved_tensors)
 
 

@@ -101,7 +101,9 @@ def _setup_context(ctx, inputs, output) -> None:
     ctx.save_for_backward(normalised, features, mean, var, scale)
 
 
-def _autograd(ctx, grad_output: Tensor, _grad_mean, _grad_var):
+def _autograd(ctx, grad_output: Tensor | None, *_):
+    if grad_output is None:
+        return None, None, None
     return _backward(grad_output.contiguous(), *ctx.saved_tensors)
 
 
