@@ -8,6 +8,7 @@ from ites_fast.data.virtual_cameras import draw_cameras, orbit_camera, views
 
 def motion(world, sequence, name):
     positions = world(sequence, 30)
+    positions[..., 0] += np.linspace(-3, 3, 30)[:, None]  # walks further than the cameras' least distance allows
     return Motion(name, "7", positions, np.arange(30, dtype=np.int32) * 8, 15.0)
 
 
