@@ -26,18 +26,18 @@ class NormalizationOptions:
 class OptimizerOptions:
     """Optimizer and schedule of one stage."""
 
-    optimizer: Literal["sgd", "adam"] = "adam"
+    optimizer: Literal["sgd", "adam"] = "sgd"
     """SGD with momentum as in the paper, or Adam"""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """at the start, after the warm-up"""
     momentum: float = 0.9
     """of SGD"""
-    weight_decay: float = 0.0
+    weight_decay: float = 5e-4
     """L2 penalty"""
     schedule: Literal["cosine", "halve"] = "cosine"
-    """cosine to zero over the stage, or halve every --*.halve-epochs epochs"""
+    """fall to zero over the stage along a cosine, or halve every so many epochs"""
     halve_epochs: int = 15
-    """epochs between two halvings"""
+    """epochs between two halvings of the schedule "halve"; 15 in the paper"""
     warmup_steps: int = 50
     """steps of linear warm-up"""
     steps: int | None = 2000
@@ -52,11 +52,11 @@ class OptimizerOptions:
 class CycleOptions:
     """The virtual views of a stage's cycle loss."""
 
-    draws: int = 4
+    draws: int = 1
     """virtual views of each pose"""
     axis: Literal["all", "vertical"] = "vertical"
     """turn about any axis, or around the vertical"""
-    elevation: float = 0.0
+    elevation: float = 10.0
     """mean elevation of the cameras in degrees, positive when they look down; "vertical" only"""
     elevation_spread: float = 0.0
     """standard deviation of the elevation of virtual views, in degrees; "vertical" only"""
@@ -78,7 +78,7 @@ class TeacherOptions(OptimizerOptions):
     """features between blocks"""
     bottleneck: int = 256
     """features inside a block"""
-    reprojection_weight: float = 5.0
+    reprojection_weight: float = 20.0
     """weight of the reprojection loss"""
     invariance_weight: float = 1.0
     """weight of the rotation invariance loss"""
@@ -154,29 +154,46 @@ NOT_PART_OF_THE_RECIPE = frozenset(
 
 def _source_options(variant: Literal["paper", "official"], teacher_epochs: int, align_epochs: int) -> TrainOptions:
     """The setting that the paper's text and its released code share (METHOD: SGD, 5 : 1, 4 draws, batch 128)."""
-    sgd = {
+    shared = {
+        "variant": variant,
         "optimizer": "sgd",
         "learning_rate": 1e-3,
+        "momentum": 0.9,
         "weight_decay": 5e-4,
         "schedule": "halve",
+        "halve_epochs": 15,
         "warmup_steps": 0,
         "steps": None,
+        "batch_size": 128,
         "recalibrate_batches": 0,
-        "variant": variant,
     }
+    teacher = TeacherOptions(
+        **shared,
+        epochs=teacher_epochs,
+        align_epochs=align_epochs,
+        reprojection_weight=5.0,
+        invariance_weight=1.0,
+        cycle=CycleOptions(draws=4, axis="all"),
+    )
+    student = StudentOptions(
+        **shared,
+        epochs=40,
+        distillation_weight=5.0,
+        equivariance_weight=1.0,
+        cycle=CycleOptions(draws=4, axis="vertical", elevation=0.0),
+    )
     return TrainOptions(
         preset=variant,
         normalization=NormalizationOptions(view="camera", scale="dataset"),
-        teacher=TeacherOptions(**sgd, epochs=teacher_epochs, align_epochs=align_epochs, cycle=CycleOptions(axis="all")),
-        student=StudentOptions(**sgd, epochs=40, cycle=CycleOptions(axis="vertical")),
+        teacher=teacher,
+        student=student,
         checkpoint_every=2000,
         log_every=100,
     )
 
 
-QUICK = TrainOptions()
 PRESETS: dict[str, TrainOptions] = {
-    "quick": QUICK,
+    "quick": TrainOptions(),
     "paper": _source_options("paper", teacher_epochs=40, align_epochs=0),
     "official": _source_options("official", teacher_epochs=50, align_epochs=15),
 }

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -114,7 +115,9 @@ def test_stages_can_be_trained_one_after_the_other(options, tmp_path):
     both = replace(options, output=str(tmp_path / "both"))
     train.main(both)
     assert models(options.output) == models(both.output)
-    elsewhere = replace(options, output=str(tmp_path / "elsewhere"), teacher_checkpoint=str(output / "teacher.safetensors"))
+    elsewhere = replace(
+        options, output=str(tmp_path / "elsewhere"), teacher_checkpoint=str(output / "teacher.safetensors")
+    )
     train.main(elsewhere)
     assert Path(elsewhere.output, "student.safetensors").read_bytes() == models(options.output)["student"]
 
@@ -214,6 +217,20 @@ def test_a_full_disk_keeps_the_last_good_state(options, monkeypatch):
         train.main(replace(options, stop_after=2, resume=True))
     assert state_path.read_bytes() == before
     assert not [path for path in state_path.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_full_disk_is_one_message_and_status_2(small_mocap, tmp_path):
+    """A limit on the size of files stands in for the end of the disk: the state does not fit under it."""
+    limit = 10_000
+    result = command(
+        ["--data", str(small_mocap), "--output", str(tmp_path / "run"), "--stop-after", "1", *SMALL_ARGUMENTS],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert result.returncode == 2, result.stderr
+    assert "state.safetensors" in result.stderr.splitlines()[-1]
+    assert "could not be written" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
 
 
 def test_a_run_is_not_overwritten_by_accident(options):

@@ -1,0 +1,151 @@
+"""Model and state files: what is saved is what is loaded, and every unusable file has its message."""
+
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ites_fast import checkpoint
+from ites_fast.errors import InputError
+from ites_fast.models import Lifter, build_network
+from ites_fast.normalization import Normalization
+from ites_fast.skeleton import H36M_17
+
+ARCHITECTURES = {
+    "teacher": {"variant": "official", "atoms": 4, "blocks": 1, "width": 16, "bottleneck": 8},
+    "student": {"variant": "official", "channels": 8, "blocks": 1, "graphs": "both"},
+}
+
+
+def architecture(name):
+    return {"network": name, "options": ARCHITECTURES[name]}
+
+
+@pytest.fixture
+def image():
+    generator = torch.Generator().manual_seed(0)
+    return 0.1 * torch.randn(5, 17, 2, generator=generator) + torch.tensor([0.2, -0.1])
+
+
+@pytest.fixture
+def lifter(image) -> Lifter:
+    torch.manual_seed(0)
+    network = build_network("teacher", H36M_17, ARCHITECTURES["teacher"])
+    return Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
+
+
+@pytest.fixture
+def path(lifter, tmp_path):
+    path = tmp_path / "lifter.safetensors"
+    checkpoint.save_model(path, lifter, architecture("teacher"), {"stage": "teacher"})
+    return path
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_loaded_model_lifts_as_the_saved_one(name, image, tmp_path):
+    torch.manual_seed(0)
+    network = build_network(name, H36M_17, ARCHITECTURES[name])
+    lifter = Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
+    checkpoint.save_model(tmp_path / "lifter.safetensors", lifter, architecture(name), {})
+    for place in (tmp_path, tmp_path / "lifter.safetensors"):
+        loaded = checkpoint.load_lifter(place)
+        assert loaded.normalization == lifter.normalization
+        assert torch.equal(loaded.lift(image), lifter.lift(image))
+
+
+def test_a_lifter_gives_root_relative_poses_in_any_batch_size(lifter, image):
+    pose_3d = lifter.lift(image)
+    assert pose_3d.shape == (5, 17, 3)
+    assert torch.equal(pose_3d[:, 0], torch.zeros(5, 3))
+    torch.testing.assert_close(lifter.lift(image, batch_size=2), pose_3d)
+    assert lifter.lift(image[:0]).shape == (0, 17, 3)
+
+
+def test_a_depth_network_keeps_the_image(image):
+    """Reprojection of a student is exact: seen from the root's distance, every joint lies on its own ray."""
+    torch.manual_seed(0)
+    network = build_network("student", H36M_17, ARCHITECTURES["student"])
+    lifter = Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
+    normalized = lifter.normalization.apply(image)
+    with torch.no_grad():
+        depth = network(normalized.pose_2d)[..., None]
+        pose_3d = lifter.lift_normalized(normalized.pose_2d)
+    distance = depth[:, :1] + lifter.normalization.camera_depth
+    torch.testing.assert_close(pose_3d[..., :2] / (pose_3d[..., 2:] + distance), normalized.pose_2d)
+
+
+def test_a_lifter_refuses_another_number_of_joints(lifter):
+    with pytest.raises(InputError, match=r"expected \(N, 17, 2\) for h36m_17, got \(3, 16, 2\)"):
+        lifter.lift(torch.zeros(3, 16, 2))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"checkpoint .*lifter\.safetensors: no such file"):
+        checkpoint.load_lifter(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 7, 200, -1])
+def test_a_truncated_file_is_refused(path, length):
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=r"lifter\.safetensors: not a whole safetensors file"):
+        checkpoint.load_lifter(path)
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(pickle.dumps({"weights": [1, 2, 3]}))
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        checkpoint.load_lifter(path)
+
+
+def test_a_file_of_another_program_is_refused(tmp_path):
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(InputError, match=r"foreign\.safetensors: safetensors, but not written by ites_fast"):
+        checkpoint.load_lifter(path)
+
+
+def test_a_state_is_not_a_model(tmp_path):
+    path = tmp_path / "state.safetensors"
+    checkpoint.write_tensors(path, {"network.weight": torch.zeros(2)}, {"kind": "state"})
+    with pytest.raises(InputError, match=r"state\.safetensors: a state file, expected a model file"):
+        checkpoint.load_lifter(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"skeleton": "coco_17"}, "another architecture or skeleton: skeleton 'coco_17' is unknown"),
+        ({"architecture": {"network": "transformer", "options": {}}}, "network 'transformer' is unknown"),
+        ({"architecture": {"network": "teacher", "options": {"heads": 8}}}, "unexpected keyword argument 'heads'"),
+        ({"architecture": architecture("student")}, "the weights are of another architecture"),
+        ({"normalization": {"mean": 0}}, "normalization has other fields"),
+    ],
+)
+def test_a_checkpoint_of_another_architecture_is_refused(path, change, message):
+    tensors, description = checkpoint.read_tensors(path, kind="model")
+    checkpoint.write_tensors(path, tensors, description | change)
+    with pytest.raises(InputError, match=message) as error:
+        checkpoint.load_lifter(path)
+    assert str(path) in str(error.value)
+
+
+def test_optimizer_state_survives(tmp_path):
+    for optimizer_class in (torch.optim.Adam, torch.optim.SGD):
+        options = {"momentum": 0.9} if optimizer_class is torch.optim.SGD else {}
+        parameter = torch.nn.Parameter(torch.ones(3))
+        optimizer = optimizer_class([parameter], lr=0.1, **options)
+        for _ in range(3):
+            parameter.grad = parameter.detach().clone()
+            optimizer.step()
+        packed = checkpoint.pack_optimizer(optimizer)
+        path = tmp_path / "state.safetensors"
+        checkpoint.write_tensors(path, packed, {"kind": "state"})
+        twin = torch.nn.Parameter(parameter.detach().clone())
+        restored = optimizer_class([twin], lr=0.1, **options)
+        checkpoint.unpack_optimizer(restored, load_file(path))
+        for p, o in ((parameter, optimizer), (twin, restored)):
+            p.grad = torch.ones(3)
+            o.step()
+        assert torch.equal(parameter, twin)
