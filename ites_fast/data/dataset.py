@@ -45,7 +45,7 @@ class PoseDataset:
             np.stack([getattr(camera, name) for camera in self.cameras])[:, None]
             for name in ("focal", "principal", "radial", "tangential")
         )
-        factor = np.array([camera.tangential_factor for camera in self.cameras])[:, None, None]
+        factor = np.array([camera.tangential_factor for camera in self.cameras])[:, None]
         distorted = any(camera.has_distortion for camera in self.cameras)
         image = np.empty(self.pose_2d.shape, np.float32)
         for part in chunks(len(self)):
