@@ -1,5 +1,9 @@
 """3D human poses from 2D poses, learned without any 3D label."""
 
 from ites_fast.build import build_info
+from ites_fast.checkpoint import load_lifter
+from ites_fast.data import PoseDataset, load
+from ites_fast.errors import InputError
+from ites_fast.models import Lifter
 
-__all__ = ["build_info"]
+__all__ = ["InputError", "Lifter", "PoseDataset", "build_info", "load", "load_lifter"]

@@ -1,5 +1,6 @@
 """What every command line shares: options from a dataclass, errors in one line, exit status 2."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -35,6 +36,8 @@ def run(
         default: gives the defaults of the options from the arguments themselves, for a command with presets.
     """
     arguments = sys.argv[1:]
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("ites_fast").setLevel(logging.INFO)  # what a reader solved or assumed
     try:
         defaults = {} if default is None else {"default": default(arguments)}
         main(tyro.cli(options, prog=prog, description=description, args=arguments, **defaults))

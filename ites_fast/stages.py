@@ -60,9 +60,7 @@ class TeacherStage:
         self.weights = {"reprojection": options.reprojection_weight, "invariance": options.invariance_weight}
         self.architecture = {
             "network": "teacher",
-            "options": {
-                name: getattr(options, name) for name in ("variant", "atoms", "blocks", "width", "bottleneck")
-            },
+            "options": {name: getattr(options, name) for name in ("variant", "atoms", "blocks", "width", "bottleneck")},
         }
         network = build_network(self.architecture["network"], skeleton, self.architecture["options"])
         self.network: Teacher = network.to(pose_2d.device)

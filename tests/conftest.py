@@ -26,7 +26,7 @@ def device(request) -> torch.device:
 
 @pytest.fixture(scope="session")
 def small_mocap(tmp_path_factory) -> Path:
-    """A file in the bundled format with a few real sequences of four people: about 5,000 views, 2,500 of them to train."""
+    """A file in the bundled format with 24 short real sequences, half of them to train."""
     with np.load(mocap17.BUNDLED) as file:
         bundled = dict(file)
     split, poses = bundled["sequence_split"], np.bincount(bundled["sequence"])
