@@ -101,8 +101,7 @@ def _official(
     )
     with torch.no_grad():
         inner = Statistics(layer.inner_mean + nonphysical.output_bias, layer.inner_var)
-        inner_factor = nonphysical.norm.scale * (layer.inner_var + EPS).rsqrt()
-        mean = layer.mean + physical.bias + nonphysical.norm.shift - inner_factor * layer.inner_mean
+        mean = layer.mean + physical.bias + nonphysical.norm.shift
     return layer.output, LayerStatistics(Statistics(mean, layer.var), inner)
 
 

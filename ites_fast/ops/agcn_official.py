@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ites_fast.ops.linear import linear, linear_backward
-from ites_fast.ops.norm_relu import channel_sum, norm_relu_backward, norm_relu_forward
+from ites_fast.ops.norm_relu import centre_, channel_sum, norm_relu_backward, norm_relu_forward
 from ites_fast.reference.agcn import ConcatGraph, SharedGraph, split_mixing
 from ites_fast.reference.norm_relu import EPS
 
@@ -80,8 +80,8 @@ class Layer(NamedTuple):
     hidden: Tensor  # (B, J, 2 C + 2 I)
     affinity: Tensor  # (B, J, K)
     pair_values: Tensor  # (B, K, C)
-    aggregated: Tensor  # (B, J, C)
-    mixed: Tensor  # (B, J, C)
+    aggregated: Tensor  # (B, J, C), without its mean
+    mixed: Tensor  # (B, J, C), without its mean
 
 
 @torch.library.custom_op("ites_fast::agcn_official", mutates_args=())
@@ -110,9 +110,10 @@ def forward(
     """
     folded = Folded(projection, query, query_bias, key, output_weight, output_offset)
     hidden, affinity, pair_values, aggregated = aggregate(features, folded)
-    inner_mean, inner_var = torch.batch_norm_update_stats(aggregated.flatten(0, 1), None, None, 0.0)
+    inner_mean, inner_var = centre_(aggregated)
     mixed = mix(features, mixing, hidden, aggregated, inner_scale * (inner_var + EPS).rsqrt())
-    output, mean, var = norm_relu_forward(mixed, scale, shift)
+    mean, var = centre_(mixed)
+    output = norm_relu_forward(mixed, var, scale, shift)
     return output, mean, var, inner_mean, inner_var, hidden, affinity, pair_values, aggregated, mixed
 
 
@@ -139,9 +140,7 @@ def backward(
     inner_scale: Tensor,
     scale: Tensor,
     output: Tensor,
-    mean: Tensor,
     var: Tensor,
-    inner_mean: Tensor,
     inner_var: Tensor,
     hidden: Tensor,
     affinity: Tensor,
@@ -154,7 +153,7 @@ def backward(
     own, neighbours, values, keys = _split(hidden, C)
     grad_hidden = torch.empty_like(hidden)
     grad_own, grad_neighbours, grad_values, grad_keys = _split(grad_hidden, C)
-    grad_mixed, grad_scale, grad_shift = norm_relu_backward(grad_output, output, mixed, mean, var, scale)
+    grad_mixed, grad_scale, grad_shift = norm_relu_backward(grad_output, output, mixed, var, scale)
 
     own_mixing, neighbour_mixing = split_mixing(mixing)
     torch.mul(grad_mixed, own_mixing, out=grad_own)
@@ -167,7 +166,7 @@ def backward(
     factor = inner_scale * rstd
     grad_inner_scale = rstd * channel_sum(grad_mixed * aggregated)
     slope = -factor * rstd * grad_inner_scale / (B * J)
-    grad_aggregated = torch.addcmul(-slope * inner_mean, grad_mixed, factor).addcmul_(aggregated, slope)
+    grad_aggregated = torch.mul(grad_mixed, factor).addcmul_(aggregated, slope)
 
     grad_pair_values = affinity.mT @ grad_aggregated  # (B, K, C)
     grad_affinity = torch.ops.aten.threshold_backward(grad_aggregated @ pair_values.mT, affinity, 0) / max(K, 1)
@@ -231,7 +230,9 @@ def _setup_context(ctx, inputs, output) -> None:
     # without this, zeros would be made for the gradient of each output that has none
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[1:])
-    ctx.save_for_backward(features, mixing, projection, query, key, output_weight, inner_scale, scale, *output)
+    layer = Layer(*output)
+    saved = (layer.output, layer.var, layer.inner_var, *output[5:])
+    ctx.save_for_backward(features, mixing, projection, query, key, output_weight, inner_scale, scale, *saved)
 
 
 def _autograd(ctx, grad_output: Tensor | None, *_):

