@@ -64,6 +64,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) procrustes_kernel(const Pro
 
 template <class T>
 const char* procrustes_cuda(const ProcrustesBatch<T>& batch, int device, void* stream) {
+  if (batch.poses == 0) return nullptr;  // a grid without blocks is an error
   cudaError_t error = cudaSetDevice(device);
   if (error == cudaSuccess) {
     const auto blocks = static_cast<unsigned>((batch.poses + kThreads - 1) / kThreads);

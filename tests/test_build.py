@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,3 +107,15 @@ def test_unknown_cuda_choice_is_refused(tmp_path):
     result, _ = install(tmp_path, ITES_FAST_CUDA="yes")
     assert result.returncode != 0
     assert "ITES_FAST_CUDA is 'yes'; expected one of auto, 1, 0" in result.stdout + result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_cuda_kernels_keep_to_their_registers(architecture, tmp_path):
+    source, output = ROOT / "csrc" / "procrustes_cuda.cu", tmp_path / "kernel.cubin"
+    command = ["nvcc", "-std=c++17", "-O3", "-cubin", f"-arch={architecture}", "-Xptxas", "-v", source, "-o", output]
+    report = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert (
+        re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", report) == [("0", "0")] * 2
+    )  # float and double
