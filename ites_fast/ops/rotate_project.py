@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from ites_fast import reference
-from ites_fast.reference.rotate_project import rotate
 
 
 def rotate_project(pose: Tensor, rotation: Tensor, camera_depth: float) -> Tensor:
@@ -45,19 +44,18 @@ def _(pose, rotation, camera_depth):
 
 
 @torch.library.custom_op("ites_fast::rotate_project_backward", mutates_args=())
-def _backward(grad_uv: Tensor, pose: Tensor, rotation: Tensor, camera_depth: float) -> tuple[Tensor, Tensor]:
-    xy, z = rotate(pose, rotation).split([2, 1], dim=-1)  # (S, B, J, 2), (S, B, J, 1)
-    distance = z + camera_depth
-    depth = distance.clamp(min=reference.MIN_DEPTH)
-    grad_xy = grad_uv / depth  # (S, B, J, 2)
-    grad_depth = -(grad_xy * xy).sum(dim=-1, keepdim=True) / depth  # (S, B, J, 1)
-    grad_z = grad_depth * (distance >= reference.MIN_DEPTH)
-    grad_rotated = torch.cat([grad_xy, grad_z], dim=-1)  # (S, B, J, 3)
-    return rotate_backward(grad_rotated, pose, rotation)
+def _backward(
+    grad_uv: Tensor, uv: Tensor, pose: Tensor, rotation: Tensor, camera_depth: float
+) -> tuple[Tensor, Tensor]:
+    z = torch.einsum("sbk,bjk->sbj", rotation[:, :, 2], pose)  # (S, B, J)
+    distance = z[..., None] + camera_depth
+    grad_xy = grad_uv / distance.clamp(min=reference.MIN_DEPTH)  # (S, B, J, 2)
+    grad_z = -(grad_xy * uv).sum(dim=-1, keepdim=True) * (distance >= reference.MIN_DEPTH)
+    return rotate_backward(torch.cat([grad_xy, grad_z], dim=-1), pose, rotation)
 
 
 @_backward.register_fake
-def _(grad_uv, pose, rotation, camera_depth):
+def _(grad_uv, uv, pose, rotation, camera_depth):
     return torch.empty_like(pose), torch.empty_like(rotation)
 
 
@@ -70,7 +68,7 @@ def rotate_backward(grad_rotated: Tensor, pose: Tensor, rotation: Tensor) -> tup
 
 def _setup_context(ctx, inputs, output) -> None:
     pose, rotation, ctx.camera_depth = inputs
-    ctx.save_for_backward(pose, rotation)
+    ctx.save_for_backward(output, pose, rotation)
 
 
 def _autograd(ctx, grad_uv: Tensor):
