@@ -1,7 +1,5 @@
 // The CPU kernel for one instruction set, ITES_FAST_ISA: a vector register holds the same number of as many poses as
 // it has lanes. No standard container or algorithm here: their instantiations would be shared with other objects.
-#include <cstring>
-
 #include "procrustes.h"
 #include "procrustes_cpu.h"
 
