@@ -40,11 +40,17 @@ class Inputs:
         fan = shape[-1] if len(shape) == 2 else 1
         return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(self.device) / fan**0.5
 
+    def physical_graph(self, *parameters):
+        if self.physical == "channel":
+            joint = torch.arange(self.leaves[0].shape[1], device=self.device)
+            return ChannelGraph(*parameters, (joint[:, None] - joint).abs() <= 1)
+        return SharedGraph(*parameters) if parameters else None
+
     def layer(self, function, leaves=None, statistics=None):
         features, scale, shift, *rest = leaves or self.leaves
         mixing, *first = rest[: self.sizes[0]] or [None]
         second = rest[self.sizes[0] :]
-        physical = {None: lambda: None, "shared": SharedGraph, "channel": ChannelGraph}[self.physical](*first)
+        physical = self.physical_graph(*first)
         if self.nonphysical == "concat":
             nonphysical = ConcatGraph(*second[:-2], Norm(*second[-2:]))
         else:
@@ -114,11 +120,9 @@ def test_physical_graph(kind, channels, outputs, device):
     """The narrow layers at both ends of the network."""
     inputs = Inputs(4, 17, kind, None, channels=channels, outputs=outputs, device=device)
     features, _, _, mixing, *parameters = inputs.leaves
-    kinds = {"shared": (SharedGraph, reference.shared_graph), "channel": (ChannelGraph, reference.channel_graph)}
-    graph, function = kinds[kind]
-    torch.testing.assert_close(
-        ops.physical_graph(features, mixing, graph(*parameters)), function(features, mixing, graph(*parameters))
-    )
+    function = {"shared": reference.shared_graph, "channel": reference.channel_graph}[kind]
+    graph = inputs.physical_graph(*parameters)
+    torch.testing.assert_close(ops.physical_graph(features, mixing, graph), function(features, mixing, graph))
 
 
 def test_maximum_of_equal_joints_goes_to_the_first():

@@ -65,7 +65,7 @@ class AdaptiveGCN(nn.Module):
 
         def physical(inputs: int, outputs: int) -> SharedPhysicalGraph | ChannelPhysicalGraph:
             kind = _choose("edge_weights", edge_weights, shared=SharedPhysicalGraph, per_channel=ChannelPhysicalGraph)
-            return kind(inputs, outputs, int(adjacency.sum()))
+            return kind(inputs, outputs, adjacency[order[:, None], order])
 
         def layer() -> AdaptiveLayer:
             kind = _choose("affinity", affinity, concat=ConcatNonphysicalGraph, softmax=SoftmaxNonphysicalGraph)
@@ -136,9 +136,9 @@ class SharedPhysicalGraph(nn.Module):
     Its Xavier initialisation sees the self and neighbour weights as one tensor (2, C, D), whose fans are C D and 2 D.
     """
 
-    def __init__(self, inputs: int, outputs: int, edges: int) -> None:
+    def __init__(self, inputs: int, outputs: int, adjacency: Tensor) -> None:
         super().__init__()
-        self.edge_weights = nn.Parameter(torch.ones(edges))
+        self.edge_weights = nn.Parameter(torch.ones(int(adjacency.sum())))
         self.self_weight = nn.Parameter(torch.empty(inputs, outputs))
         self.neighbour_weight = nn.Parameter(torch.empty(inputs, outputs))
         self.bias = nn.Parameter(torch.empty(outputs))
@@ -155,14 +155,15 @@ class SharedPhysicalGraph(nn.Module):
 class ChannelPhysicalGraph(nn.Module):
     """Parameters of ``reference.agcn.ChannelGraph``; every edge starts with the same weight."""
 
-    def __init__(self, inputs: int, outputs: int, edges: int) -> None:
+    def __init__(self, inputs: int, outputs: int, adjacency: Tensor) -> None:
         super().__init__()
-        self.edge_weights = nn.Parameter(torch.ones(outputs, edges))
+        self.edge_weights = nn.Parameter(torch.ones(outputs, int(adjacency.sum())))
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(inputs, outputs)))
+        self.register_buffer("adjacency", adjacency, persistent=False)
 
     @property
     def graph(self) -> ChannelGraph:
-        return ChannelGraph(self.weight)
+        return ChannelGraph(self.weight, self.adjacency)
 
 
 class ConcatNonphysicalGraph(nn.Module):

@@ -1,6 +1,7 @@
 """The operators: argument checks, registration with PyTorch and gradients. Formulas: ``ites_fast.reference``."""
 
 from ites_fast.ops.agcn import agcn, physical_graph
+from ites_fast.ops.channel_mix import channel_mix
 from ites_fast.ops.cycle_loss import cycle_loss, depth_cycle_loss
 from ites_fast.ops.edge_softmax import edge_softmax
 from ites_fast.ops.norm_relu import norm_relu
@@ -11,6 +12,7 @@ from ites_fast.reference import random_rotations, unproject
 
 __all__ = [
     "agcn",
+    "channel_mix",
     "cycle_loss",
     "depth_cycle_loss",
     "edge_softmax",

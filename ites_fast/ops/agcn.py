@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from ites_fast.ops import agcn_official
+from ites_fast.ops.channel_mix import channel_mix
+from ites_fast.ops.linear import linear
 from ites_fast.ops.norm_relu import check_rows, norm_relu
 from ites_fast.reference.agcn import (
     ChannelGraph,
@@ -11,7 +13,6 @@ from ites_fast.reference.agcn import (
     LayerStatistics,
     SharedGraph,
     SoftmaxGraph,
-    channel_graph,
     graph_sum,
     split_mixing,
 )
@@ -28,8 +29,8 @@ def agcn(
 ) -> tuple[Tensor, LayerStatistics]:
     """One layer: physical graph plus nonphysical graph, batch norm, ReLU. See ``reference.agcn``.
 
-    In training, the released code's pair of graphs runs as one operator with its own backward; any other pair is
-    PyTorch up to the batch norm.
+    In training, the released code's pair of graphs is one operator with its own backward, and the paper's pair a few;
+    any other pair is PyTorch up to the batch norm.
 
     Args:
         features: (B, J, C).
@@ -57,6 +58,8 @@ def agcn(
     inner = statistics and statistics.inner
     if isinstance(physical, SharedGraph) and nonphysical is None:
         mixed = _shared_graph(features, mixing, physical)
+    elif isinstance(physical, ChannelGraph) and isinstance(nonphysical, SoftmaxGraph):
+        mixed = _paper_sum(features.contiguous(), mixing, physical, nonphysical)
     else:
         mixed, inner = graph_sum(features, mixing, physical, nonphysical, inner)
     output, layer = norm_relu(mixed, norm, statistics and statistics.layer)
@@ -67,7 +70,7 @@ def physical_graph(features: Tensor, mixing: Tensor, graph: SharedGraph | Channe
     """The physical graph alone, linear: (B, J, C) to (B, J, D). See ``reference.agcn``."""
     if isinstance(graph, SharedGraph):
         return _shared_graph(features, mixing, graph)
-    return channel_graph(features, mixing, graph)
+    return channel_mix(features @ graph.weight, mixing, graph.adjacency)
 
 
 def _shared_graph(features: Tensor, mixing: Tensor, graph: SharedGraph) -> Tensor:
@@ -82,6 +85,20 @@ def _shared_graph(features: Tensor, mixing: Tensor, graph: SharedGraph) -> Tenso
     weight = torch.cat([graph.self_weight, graph.neighbour_weight], dim=1)  # (C, 2 D)
     projected = features @ weight  # (B, J, 2 D)
     return torch.baddbmm(own * projected[..., :D] + graph.bias, neighbours.expand(B, J, J), projected[..., D:])
+
+
+def _paper_sum(features: Tensor, mixing: Tensor, physical: ChannelGraph, nonphysical: SoftmaxGraph) -> Tensor:
+    """``reference.graph_sum`` of the paper's pair: all projections of the features are one product."""
+    D, inner = physical.weight.shape[1], nonphysical.query_bias.shape[0]
+    hidden_weights = [nonphysical.query_hidden_weight, nonphysical.key_hidden_weight]
+    projection = torch.cat([physical.weight.mT, nonphysical.value_weight.mT, *hidden_weights])  # (2 D + 2 I, C)
+    own, values, query_hidden, key_hidden = linear(features, projection).split([D, D, inner, inner], dim=2)
+    query_hidden = (query_hidden + nonphysical.query_hidden_bias).relu()
+    key_hidden = (key_hidden + nonphysical.key_hidden_bias).relu()
+    queries = linear(query_hidden, nonphysical.query_weight) + nonphysical.query_bias  # (B, J, I)
+    keys = linear(key_hidden, nonphysical.key_weight) + nonphysical.key_bias  # (B, J, I)
+    affinity = (queries @ keys.mT).softmax(dim=-1)  # (B, J, J)
+    return torch.baddbmm(channel_mix(own, mixing, physical.adjacency).relu(), affinity, values)
 
 
 def _official(

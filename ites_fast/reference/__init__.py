@@ -1,6 +1,7 @@
 """One plain-PyTorch function for each operator: its specification, its oracle and its implementation on any device."""
 
 from ites_fast.reference.agcn import agcn, channel_graph, concat_graph, shared_graph, softmax_graph
+from ites_fast.reference.channel_mix import channel_mix
 from ites_fast.reference.cycle_loss import cycle_loss, depth_cycle_loss
 from ites_fast.reference.edge_softmax import edge_softmax
 from ites_fast.reference.norm_relu import batch_norm, norm_relu
@@ -13,6 +14,7 @@ __all__ = [
     "agcn",
     "batch_norm",
     "channel_graph",
+    "channel_mix",
     "concat_graph",
     "cycle_loss",
     "depth_cycle_loss",

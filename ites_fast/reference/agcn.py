@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ites_fast.reference.channel_mix import channel_mix
 from ites_fast.reference.norm_relu import Norm, Statistics, batch_norm, norm_relu
 
 
@@ -24,6 +25,7 @@ class ChannelGraph(NamedTuple):
     """A physical graph with an edge matrix for each output channel."""
 
     weight: Tensor  # (C, D)
+    adjacency: Tensor  # (J, J), boolean
 
 
 class ConcatGraph(NamedTuple):
@@ -152,7 +154,7 @@ def channel_graph(features: Tensor, mixing: Tensor, graph: ChannelGraph) -> Tens
     Returns:
         Features (B, J, D).
     """
-    return torch.einsum("dij,bjd->bid", mixing, features @ graph.weight)
+    return channel_mix(features @ graph.weight, mixing, graph.adjacency)
 
 
 def concat_graph(features: Tensor, graph: ConcatGraph) -> Tensor:
