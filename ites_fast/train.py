@@ -1,10 +1,10 @@
 """``python -m ites_fast.train``: a teacher from 2D poses, a student from the teacher, and how good they are."""
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,18 +37,19 @@ def main(options: TrainOptions) -> None:
     print(f"{options.data}: reading the training views", flush=True)
     pose_2d, skeleton, normalization = load_training_views(options, device)
     print(f"{len(pose_2d):,} training views on {device}, preset {options.preset}, output {output}", flush=True)
-    session = Session(
-        state_path=output / STATE_FILE,
-        seed=options.seed,
-        checkpoint_every=options.checkpoint_every,
-        log_every=options.log_every,
-        stop_after=options.stop_after,
-        on_record=tensorboard_writer(output) if options.tensorboard else lambda record: None,
-        history=saved.history if saved else [],
-        seconds=saved.seconds if saved else 0.0,
-    )
-    with stop_on_signals(session):
-        models = train_all(options, pose_2d, skeleton, normalization, session, saved)
+    with tensorboard(output / "tensorboard", options.tensorboard) as on_record:
+        session = Session(
+            state_path=output / STATE_FILE,
+            seed=options.seed,
+            checkpoint_every=options.checkpoint_every,
+            log_every=options.log_every,
+            stop_after=options.stop_after,
+            on_record=on_record,
+            history=saved.history if saved else [],
+            seconds=saved.seconds if saved else 0.0,
+        )
+        with stop_on_signals(session):
+            models = train_all(options, pose_2d, skeleton, normalization, session, saved)
     if models is None:
         stop(session, output)
         return
@@ -149,24 +150,28 @@ def load_training_views(options: TrainOptions, device: torch.device) -> tuple[Te
     return normalization.apply(image, source=options.data).pose_2d.to(device), dataset.skeleton, normalization
 
 
-def tensorboard_writer(output: Path) -> Callable[[Record], None]:
-    """A function that sends records of the losses to TensorBoard.
+@contextlib.contextmanager
+def tensorboard(folder: Path, wanted: bool) -> Iterator[Callable[[Record], None]]:
+    """A function that sends records of the losses to TensorBoard, or nowhere where that is not wanted.
 
     Raises:
-        InputError: TensorBoard is not installed.
+        InputError: TensorBoard is wanted and not installed.
     """
+    if not wanted:
+        yield lambda record: None
+        return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InputError('--tensorboard: not installed; pip install "ites_fast[tensorboard]"') from error
-    writer = SummaryWriter(str(output / "tensorboard"))
+    with SummaryWriter(str(folder)) as writer:
 
-    def write(record: dict[str, Any]) -> None:
-        for name, value in record.items():
-            if name not in ("stage", "step"):
-                writer.add_scalar(f"{record['stage']}/{name}", value, record["step"])
+        def write(record: Record) -> None:
+            for name, value in record.items():
+                if name not in ("stage", "step"):
+                    writer.add_scalar(f"{record['stage']}/{name}", value, record["step"])
 
-    return write
+        yield write
 
 
 def stop(session: Session, output: Path) -> None:

@@ -270,6 +270,14 @@ def test_a_teacher_of_another_normalisation_is_refused(options, tmp_path):
         train.main(replace(elsewhere, teacher_checkpoint=str(Path(options.output, "teacher.safetensors"))))
 
 
+def test_losses_are_sent_to_tensorboard(options):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train.main(replace(options, tensorboard=True, stage="teacher"))
+    events = event_accumulator.EventAccumulator(str(Path(options.output, "tensorboard")))
+    events.Reload()
+    assert [event.step for event in events.Scalars("teacher/reprojection")] == list(range(2, STEPS + 1, 2))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_without_cuda_is_an_error(options):
     with pytest.raises(InputError, match="--device cuda: PyTorch sees no CUDA device"):
