@@ -144,8 +144,9 @@ def test_non_contiguous_features(device):
     torch.testing.assert_close(inputs.layer(ops.agcn)[0], expected)
 
 
-def test_statistics_carry_no_gradient():
-    inputs = Inputs(3, 17, "shared", "concat")
+@pytest.mark.parametrize(("physical", "nonphysical"), PAIRS)
+def test_statistics_carry_no_gradient(physical, nonphysical):
+    inputs = Inputs(3, 17, physical, nonphysical)
     _, statistics = inputs.layer(ops.agcn, [leaf.requires_grad_() for leaf in inputs.leaves])
     assert not any(tensor.requires_grad for tensor in flat(statistics))
 

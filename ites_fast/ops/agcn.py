@@ -63,7 +63,9 @@ def agcn(
     else:
         mixed, inner = graph_sum(features, mixing, physical, nonphysical, inner)
     output, layer = norm_relu(mixed, norm, statistics and statistics.layer)
-    return output, LayerStatistics(layer, inner)
+    if statistics is not None:
+        return output, statistics
+    return output, LayerStatistics(layer, inner and Statistics(inner.mean.detach(), inner.var.detach()))
 
 
 def physical_graph(features: Tensor, mixing: Tensor, graph: SharedGraph | ChannelGraph) -> Tensor:
