@@ -102,6 +102,19 @@ class Normalization:
                 rotation[part] = chunk_rotation
         return NormalizedPoses(pose_2d, rotation, scale)
 
+    def pose_2d(self, image: Tensor, *, source: str = "poses") -> Tensor:
+        """The network's input alone (N, J, 2): what ``apply`` gives, without the rotations that turn poses back.
+
+        Beside the result only one chunk of poses is in memory, so this is the way for a whole data set.
+
+        Raises:
+            InputError: as ``apply``.
+        """
+        pose_2d = torch.empty_like(image)
+        for start, chunk in _chunks(image):
+            pose_2d[start : start + len(chunk)] = self._apply_chunk(chunk, start, source).pose_2d
+        return pose_2d
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)

@@ -76,6 +76,7 @@ def test_chunks_make_no_difference(image, monkeypatch):
     fitted = Normalization.fit(image, H36M_17)
     for a, b in zip(whole, fitted.apply(image), strict=True):
         torch.testing.assert_close(a, b)
+    torch.testing.assert_close(fitted.pose_2d(image), whole.pose_2d)
 
 
 def test_no_poses(image):
@@ -101,6 +102,8 @@ def test_bad_poses_are_named(image, view, scale, spoil, message, monkeypatch):
     spoil(image[20:])
     with pytest.raises(InputError, match=f"file.npz: {message}"):
         fitted.apply(image, source="file.npz")
+    with pytest.raises(InputError, match=f"file.npz: {message}"):
+        fitted.pose_2d(image, source="file.npz")
     with pytest.raises(InputError, match=f"poses: {message}"):
         Normalization.fit(image, H36M_17, view, scale)
 
