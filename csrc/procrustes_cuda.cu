@@ -65,11 +65,17 @@ __global__ void __launch_bounds__(kThreads, kBlocks) procrustes_kernel(const Pro
 template <class T>
 const char* procrustes_cuda(const ProcrustesBatch<T>& batch, int device, void* stream) {
   if (batch.poses == 0) return nullptr;  // a grid without blocks is an error
-  cudaError_t error = cudaSetDevice(device);
+  int before = device;
+  cudaError_t error = cudaGetDevice(&before);
+  if (error == cudaSuccess && before != device) error = cudaSetDevice(device);
   if (error == cudaSuccess) {
     const auto blocks = static_cast<unsigned>((batch.poses + kThreads - 1) / kThreads);
     procrustes_kernel<T><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(batch);
     error = cudaGetLastError();
+  }
+  if (before != device) {
+    const cudaError_t restored = cudaSetDevice(before);  // the caller's current device stays what it was
+    if (error == cudaSuccess) error = restored;
   }
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }

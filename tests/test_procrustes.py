@@ -321,6 +321,13 @@ def test_errors_have_no_gradient():
     assert not ops.procrustes_errors(source, target).requires_grad
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_current_device_is_left_alone():
+    pose = torch.randn(5, 17, 3, device="cuda:1")
+    ops.procrustes_errors(pose, pose)
+    assert torch.cuda.current_device() == 0
+
+
 @pytest.mark.parametrize("with_scale", [True, False])
 def test_op_registration(with_scale, device):
     source, target = (pose.to(device) for pose in make("unrelated", torch.float64))
