@@ -20,20 +20,21 @@ SOURCES = ["pyproject.toml", "setup.py", "CMakeLists.txt", "LICENSE", "README.md
 OPERATORS = {"procrustes", "procrustes_errors", "rotate_project", "cycle_loss"}
 
 
-def test_build_info_reads_the_dispatcher():
+def test_build_info_names_what_runs():
     info = ites_fast.build_info()
     assert json.loads(json.dumps(info)) == info
     assert set(info["operators"]) >= OPERATORS
     assert not any(name.endswith("_backward") for name in info["operators"])
-    assert info["operators"]["rotate_project"]["cpu"] == "reference"
+    for name in ("rotate_project", "channel_mix"):
+        assert info["operators"][name] == {"cpu": "PyTorch", "cuda": "PyTorch"}
     if extension is None:
         assert info["extension"] is None
-        assert info["operators"]["procrustes"] == {"cpu": "reference", "cuda": "reference"}
+        assert info["operators"]["procrustes"] == {"cpu": "PyTorch", "cuda": "PyTorch"}
     else:
         assert info["extension"]["instruction_set"] in info["extension"]["instruction_sets"]
         assert info["operators"]["procrustes"]["cpu"] == f"kernel ({info['extension']['instruction_set']})"
         has_cuda = info["extension"]["cuda"] is not None
-        assert info["operators"]["procrustes"]["cuda"] == ("kernel" if has_cuda else "reference")
+        assert info["operators"]["procrustes"]["cuda"] == ("kernel" if has_cuda else "PyTorch")
 
 
 def test_table_names_what_is_missing():
@@ -82,7 +83,7 @@ assert ites_fast.ops.procrustes_errors(pose, 2 * pose + 1).max() < 1e-4
 print(ites_fast.__file__, ites_fast.build_info()["operators"]["procrustes"]["cpu"])
 """
     process = run_python(site, script)
-    assert process.stdout.split() == [str(site / "ites_fast" / "__init__.py"), "reference"]
+    assert process.stdout.split() == [str(site / "ites_fast" / "__init__.py"), "PyTorch"]
     assert process.stderr.count("procrustes runs the slower PyTorch reference") == 1
 
 

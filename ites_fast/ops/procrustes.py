@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ites_fast import reference
 from ites_fast.extension import extension
+from ites_fast.ops.compiled import register_compiled
 from ites_fast.reference.procrustes import center
 
 DTYPES = (torch.float32, torch.float64)
@@ -114,14 +115,14 @@ def _arguments(source: Tensor, target: Tensor, with_scale: bool, **outputs: Tens
 
 if extension is not None:
 
-    @_forward.register_kernel("cpu")
+    @register_compiled(_forward, "cpu")
     def _(source, target, with_scale):
         outputs = _empty_alignment(source)
         arguments = _arguments(source, target, with_scale, **outputs)
         extension.procrustes_cpu(**arguments, threads=torch.get_num_threads())
         return tuple(outputs.values())
 
-    @_errors.register_kernel("cpu")
+    @register_compiled(_errors, "cpu")
     def _(source, target, with_scale):
         errors = source.new_empty(source.shape[:2])
         arguments = _arguments(source, target, with_scale, errors=errors)
@@ -134,13 +135,13 @@ if extension is not None and extension.cuda_version is not None:
     def _queue(tensor: Tensor) -> dict[str, int]:
         return {"device": tensor.device.index, "stream": torch.cuda.current_stream(tensor.device).cuda_stream}
 
-    @_forward.register_kernel("cuda")
+    @register_compiled(_forward, "cuda")
     def _(source, target, with_scale):
         outputs = _empty_alignment(source)
         extension.procrustes_cuda(**_arguments(source, target, with_scale, **outputs), **_queue(source))
         return tuple(outputs.values())
 
-    @_errors.register_kernel("cuda")
+    @register_compiled(_errors, "cuda")
     def _(source, target, with_scale):
         errors = source.new_empty(source.shape[:2])
         extension.procrustes_cuda(**_arguments(source, target, with_scale, errors=errors), **_queue(source))
