@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ites_fast.ops import cycle_loss, depth_cycle_loss, rotate_project
-from ites_fast.reference.rotate_project import rotate, unproject
+from ites_fast.ops import cycle_loss, depth_cycle_loss, rotate, rotate_project, unproject
 from ites_fast.views import view_scale
 
 

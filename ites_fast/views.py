@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ites_fast.reference.rotation import random_rotations, rotation_from_vector, vertical_rotation
+from ites_fast.ops import random_rotations, rotation_from_vector, vertical_rotation
 
 SMALLEST_RMS = 1e-3
 

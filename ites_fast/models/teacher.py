@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ites_fast.reference.rotation import rotation_from_vector
+from ites_fast.ops import rotation_from_vector
 from ites_fast.skeleton import Skeleton
 
 WEIGHT_STD = 0.01

@@ -1,4 +1,8 @@
-"""The operators: argument checks, registration with PyTorch and gradients. Formulas: ``ites_fast.reference``."""
+"""The operators: argument checks, registration with PyTorch and gradients. Formulas: ``ites_fast.reference``.
+
+Geometry that is PyTorch's own work on every device is passed on from the reference, so that networks, losses and views
+have one place to import from.
+"""
 
 from ites_fast.ops.agcn import agcn, physical_graph
 from ites_fast.ops.channel_mix import channel_mix
@@ -8,7 +12,8 @@ from ites_fast.ops.norm_relu import norm_relu
 from ites_fast.ops.procrustes import procrustes, procrustes_errors
 from ites_fast.ops.rotate_project import rotate_project
 from ites_fast.ops.rotation import rotation_from_vector
-from ites_fast.reference import random_rotations, unproject
+from ites_fast.reference.rotate_project import rotate, unproject
+from ites_fast.reference.rotation import random_rotations, vertical_rotation
 
 __all__ = [
     "agcn",
@@ -21,7 +26,9 @@ __all__ = [
     "procrustes",
     "procrustes_errors",
     "random_rotations",
+    "rotate",
     "rotate_project",
     "rotation_from_vector",
     "unproject",
+    "vertical_rotation",
 ]
