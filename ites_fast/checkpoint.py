@@ -63,7 +63,7 @@ def load_lifter(path: str | os.PathLike, device: torch.device | str = "cpu") -> 
         architecture = description["architecture"]
         network = build_network(architecture["network"], skeleton, architecture["options"])
         normalization = Normalization.from_dict(description["normalization"])
-    except (InputError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise InputError(f"{path}: a checkpoint of another architecture or skeleton: {error}") from error
     load_weights(network, tensors, path)
     return Lifter(network, skeleton, normalization).eval().to(device)
@@ -118,11 +118,15 @@ def read_tensors(path: str | os.PathLike, kind: str) -> tuple[dict[str, Tensor],
         raise InputError(f"checkpoint {path}: not a whole safetensors file ({error})") from error
     if HEADER not in metadata:
         raise InputError(f"checkpoint {path}: safetensors, but not written by ites_fast")
-    description = json.loads(metadata[HEADER])
-    if description["format"] != FORMAT:
-        raise InputError(f"checkpoint {path}: format {description['format']}, this version reads {FORMAT}")
-    if description["kind"] != kind:
-        raise InputError(f"checkpoint {path}: a {description['kind']} file, expected a {kind} file")
+    try:
+        description = json.loads(metadata[HEADER])
+        found, found_kind = description["format"], description["kind"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"checkpoint {path}: its description is damaged ({error!r})") from error
+    if found != FORMAT:
+        raise InputError(f"checkpoint {path}: format {found}, this version reads {FORMAT}")
+    if found_kind != kind:
+        raise InputError(f"checkpoint {path}: a {found_kind} file, expected a {kind} file")
     return tensors, description
 
 

@@ -1,6 +1,7 @@
 """What every command line shares: options from a dataclass, errors in one line, exit status 2."""
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -12,6 +13,7 @@ from ites_fast.errors import DivergedError, InputError
 Options = TypeVar("Options")
 USAGE_ERROR = 2
 FAILURE = 1
+SIGNAL_STATUS = 128  # plus the signal's number
 
 
 def run(
@@ -25,8 +27,8 @@ def run(
     """Parse ``options`` from the command line and call ``main`` with them.
 
     Unknown options are errors. A user's mistake (``InputError``) and a failing disk (``OSError``) end in one line
-    on stderr and exit status 2, a diverged training in one line and status 1, all without a traceback; anything else
-    is a fault of ours and keeps its traceback.
+    on stderr and exit status 2, a diverged training in one line and status 1, Ctrl-C in one word and status 130, all
+    without a traceback; anything else is a fault of ours and keeps its traceback.
 
     Args:
         main: the command.
@@ -47,3 +49,6 @@ def run(
     except DivergedError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(FAILURE)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(SIGNAL_STATUS + signal.SIGINT)

@@ -1,5 +1,6 @@
 """Every option of training, and the presets. The command line is derived from these classes."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -93,6 +94,12 @@ class TeacherOptions(OptimizerOptions):
 class StudentOptions(OptimizerOptions):
     """Stage 2: the graph convolution."""
 
+    optimizer: Literal["sgd", "adam"] = "adam"
+    """SGD with momentum as in the paper, or Adam"""
+    learning_rate: float = 1e-3
+    """at the start, after the warm-up"""
+    weight_decay: float = 0.0
+    """L2 penalty"""
     variant: Literal["paper", "official"] = "official"
     """per-channel edges and softmax affinity, or the released code's shared edges and concatenation affinity"""
     channels: int = 128
@@ -101,6 +108,10 @@ class StudentOptions(OptimizerOptions):
     """residual blocks of two layers"""
     graphs: Literal["both", "physical", "nonphysical"] = "both"
     """which graphs a layer uses"""
+    edge_weights: Literal["per_channel", "shared"] | None = None
+    """edges of the physical graph; None: the variant's"""
+    affinity: Literal["softmax", "concat"] | None = None
+    """affinity of the nonphysical graph; None: the variant's"""
     distillation_weight: float = 5.0
     """weight of the depth distillation loss"""
     equivariance_weight: float = 1.0
@@ -148,7 +159,7 @@ class TrainOptions:
 
 # What may differ between a run and its continuation: where and how it runs, not what it learns.
 NOT_PART_OF_THE_RECIPE = frozenset(
-    {"output", "resume", "overwrite", "stop_after", "checkpoint_every", "tensorboard", "device"}
+    {"output", "resume", "overwrite", "stop_after", "checkpoint_every", "log_every", "tensorboard", "device"}
 )
 
 
@@ -199,33 +210,64 @@ PRESETS: dict[str, TrainOptions] = {
 }
 
 
+# Smallest value of every number that has one; None stands for options that may be left out.
+AT_LEAST = {
+    "seed": 0,
+    "stop_after": 1,
+    "checkpoint_every": 1,
+    "log_every": 1,
+    "steps": 1,
+    "epochs": 1,
+    "batch_size": 2,  # batch norm needs two poses
+    "halve_epochs": 1,
+    "warmup_steps": 0,
+    "learning_rate": 0,
+    "momentum": 0,
+    "weight_decay": 0,
+    "atoms": 1,
+    "blocks": 1,
+    "width": 1,
+    "bottleneck": 1,
+    "channels": 2,
+    "draws": 1,
+    "align_epochs": 0,
+    "recalibrate_batches": 0,
+    "reprojection_weight": 0,
+    "invariance_weight": 0,
+    "distillation_weight": 0,
+    "equivariance_weight": 0,
+    "elevation_spread": 0,
+    "camera_depth": 1.5,  # a body of one unit must fit between the root and the nearest depth, 1
+}
+LARGEST_SEED = 2**63 - 1
+
+
 def check_options(options: TrainOptions) -> None:
     """Refuse numbers that cannot be trained with.
 
     Raises:
         InputError: names the option, the value and what was expected.
     """
-    at_least_one = {
-        f"{stage}.{name}": getattr(getattr(options, stage), name)
-        for stage, names in {
-            "teacher": ("steps", "epochs", "atoms", "blocks", "width", "bottleneck"),
-            "student": ("steps", "epochs", "channels", "blocks"),
-        }.items()
-        for name in names
-    }
-    at_least_one |= {"checkpoint_every": options.checkpoint_every, "log_every": options.log_every}
-    at_least_one |= {"stop_after": options.stop_after}
-    at_least_one |= {f"{stage}.cycle.draws": getattr(options, stage).cycle.draws for stage in ("teacher", "student")}
-    for name, value in at_least_one.items():
-        if value is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')}: expected at least 1, got {value}")
+    _check_numbers(options_to_dict(options), prefix="")
+    if options.seed > LARGEST_SEED:
+        raise InputError(f"--seed: expected at most {LARGEST_SEED}, got {options.seed}")
     for stage in ("teacher", "student"):
-        batch_size = getattr(options, stage).batch_size
-        if batch_size < 2:
-            raise InputError(f"--{stage}.batch-size: batch norm needs at least 2 poses, got {batch_size}")
-    if options.normalization.camera_depth <= 1:
-        depth = options.normalization.camera_depth
-        raise InputError(f"--normalization.camera-depth: expected more than 1 body unit, got {depth}")
+        if getattr(options, stage).cycle.rescale and options.normalization.scale != "pose":
+            raise InputError(
+                f"--{stage}.cycle.rescale: gives virtual views the size of real input, which is one size only with "
+                f"--normalization.scale pose, got {options.normalization.scale}"
+            )
+
+
+def _check_numbers(values: dict[str, Any], prefix: str) -> None:
+    for name, value in values.items():
+        option = f"--{prefix}{name}".replace("_", "-")
+        if isinstance(value, dict):
+            _check_numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{option}: expected a finite number, got {value}")
+        elif name in AT_LEAST and value is not None and value < AT_LEAST[name]:
+            raise InputError(f"{option}: expected at least {AT_LEAST[name]}, got {value}")
 
 
 def options_to_dict(options: TrainOptions) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ites_fast.baselines import DepthZero, MeanPose
 from ites_fast.checkpoint import load_lifter
 from ites_fast.config import TrainOptions
 from ites_fast.data import PoseDataset, load
+from ites_fast.device import choose_device
 from ites_fast.errors import InputError
 from ites_fast.evaluation import Predictor, evaluate
 from ites_fast.figures import draw_losses, draw_poses
 from ites_fast.files import write_json
-from ites_fast.run_folder import METRICS_FILE
+from ites_fast.run_folder import LOSSES_FILE, METRICS_FILE, POSES_FILE
 from ites_fast.tables import format_table
 
 
@@ -21,8 +20,8 @@ def write_report(
     options: TrainOptions,
     history: list[dict[str, Any]],
     seconds: float,
-    device: torch.device,
     models: dict[str, Path],
+    mean_pose: MeanPose | None,
 ) -> None:
     """Evaluate the models of a run beside the baselines, print the table, and write metrics and figures.
 
@@ -33,22 +32,24 @@ def write_report(
         options: of the run; its output folder holds the models.
         history: records of the losses.
         seconds: spent in training steps.
-        device: where the models run.
         models: files of the trained models by the name of their stage, the one to deploy first.
+        mean_pose: the baseline of the training split, where it has 3D.
 
     Raises:
+        InputError: a model's prediction is not finite.
         OSError: a file could not be written.
     """
     output = Path(options.output)
-    draw_losses(output / "losses.png", history)
-    try:
-        test = load(options.data, "test")
-        trained: dict[str, Predictor] = {stage: load_lifter(path, device) for stage, path in models.items()}
-        everything = trained | baselines(options.data, test)
-        evaluations = [evaluate(model, test, model=name, device=device) for name, model in everything.items()]
-    except InputError as error:
-        print(f"not evaluated: {error}")
-        evaluations = []
+    draw_losses(output / LOSSES_FILE, history)
+    test = load_test_views(options.data)
+    evaluations = []
+    if test is not None:
+        device = choose_device(options.device)
+        predictors: dict[str, Predictor] = {stage: load_lifter(path, device) for stage, path in models.items()}
+        predictors["depth zero"] = DepthZero(test.skeleton)
+        if mean_pose is not None:
+            predictors["mean pose"] = mean_pose
+        evaluations = [evaluate(each, test, model=name, device=device) for name, each in predictors.items()]
     report = {
         "data": options.data,
         "split": "test",
@@ -58,13 +59,21 @@ def write_report(
         "losses": history,
     }
     write_json(output / METRICS_FILE, report)
-    if evaluations:
-        draw_poses(output / "poses.png", test, evaluations[0])
+    if test is not None:
+        draw_poses(output / POSES_FILE, test, evaluations[0])
         print(f"\n{options.data}: {len(test):,} test views, protocol {evaluations[0].protocol.name}\n")
         print(format_table(evaluations))
     print(f"\n{seconds:.0f} s of training steps; models, metrics and figures are in {output}")
 
 
-def baselines(data: str, test: PoseDataset) -> dict[str, Predictor]:
-    """What any model has to beat. The mean pose is of the training split's 3D, which nothing else ever sees."""
-    return {"depth zero": DepthZero(test.skeleton), "mean pose": MeanPose.fit(load(data, "train"))}
+def load_test_views(data: str) -> PoseDataset | None:
+    """The test split, or None with a line that says why there is nothing to evaluate on."""
+    try:
+        test = load(data, "test")
+    except InputError as error:
+        print(f"not evaluated: {error}")
+        return None
+    if test.pose_3d is None:
+        print(f"not evaluated: {data} has no 3D poses")
+        return None
+    return test

@@ -13,12 +13,26 @@ from ites_fast.training import SavedState, read_state
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.safetensors"
 METRICS_FILE = "metrics.json"
-RESULTS = (LIFTER_FILE, METRICS_FILE, "losses.png", "poses.png")
+LOSSES_FILE = "losses.png"
+POSES_FILE = "poses.png"
 
 
 def model_file(stage: str) -> str:
     """Name of the file that holds the network of a stage."""
     return f"{stage}.safetensors"
+
+
+# What a run writes. The models of the stages come first: they are what a user would miss.
+FILES = (
+    model_file("teacher"),
+    model_file("student"),
+    LIFTER_FILE,
+    STATE_FILE,
+    METRICS_FILE,
+    LOSSES_FILE,
+    POSES_FILE,
+    CONFIG_FILE,
+)
 
 
 def saved_options(output: str) -> TrainOptions:
@@ -32,13 +46,14 @@ def saved_options(output: str) -> TrainOptions:
         raise InputError(f"--resume: {path} does not exist, so there is no run to continue in {output}")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
-    return replace(options_from_dict(values, source=str(path)), resume=False, overwrite=False, stop_after=None)
+    options = options_from_dict(values, source=str(path))
+    return replace(options, output=output, resume=False, overwrite=False, stop_after=None)
 
 
-def open_run(options: TrainOptions) -> SavedState | None:
-    """Prepare the folder of a run, and read the state that it continues from.
+def check_folder(options: TrainOptions) -> SavedState | None:
+    """Say whether a run may write to its folder. Nothing is changed.
 
     A folder that already holds what the run would write is refused unless it is continued (``resume``) or replaced
     (``overwrite``). A student may be trained where its teacher was.
@@ -49,25 +64,45 @@ def open_run(options: TrainOptions) -> SavedState | None:
     Raises:
         InputError: the folder holds another run, or there is nothing to continue, or the options of the continuation
             are not those of the run.
-        OSError: the folder cannot be written.
     """
     output = Path(options.output)
-    state_path = output / STATE_FILE
     if options.resume:
         changed = differences(saved_options(options.output), options)
         if changed:
             raise InputError("--resume continues a run with its own options; " + "; ".join(changed))
-        return read_state(state_path) if state_path.exists() else None
-    stages = ("teacher", "student") if options.stage == "both" else (options.stage,)
-    held = [name for name in map(model_file, stages) if (output / name).exists()]
-    if state_path.exists() and not (options.stage == "student" and read_state(state_path).stage == "teacher"):
-        held.append(STATE_FILE)
-    if held and not options.overwrite:
+        return read_state(output / STATE_FILE) if (output / STATE_FILE).exists() else None
+    held = [name for name in FILES if (output / name).exists()]
+    if held and not options.overwrite and not holds_teacher_only(options):
         raise InputError(
-            f"--output {output}: already holds a run ({', '.join(held)}); continue it with --resume, replace it with "
-            "--overwrite, or choose another folder"
+            f"--output {output}: already holds a run, or files that it would replace ({', '.join(held)}); continue it "
+            "with --resume, replace it with --overwrite, or choose another folder"
         )
-    for name in (*held, STATE_FILE, *RESULTS):
-        (output / name).unlink(missing_ok=True)
-    write_json(output / CONFIG_FILE, options_to_dict(options))
     return None
+
+
+def claim_folder(options: TrainOptions) -> None:
+    """Make the folder the run's own: what was there before goes, and its options are written.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    output = Path(options.output)
+    for leftover in output.glob(f".{Path(STATE_FILE).stem}-*"):  # of a save that was killed
+        leftover.unlink(missing_ok=True)
+    if options.resume:
+        return
+    kept = model_file("teacher") if options.stage == "student" else None
+    for name in FILES:
+        if name != kept:
+            (output / name).unlink(missing_ok=True)
+    write_json(output / CONFIG_FILE, options_to_dict(options))
+
+
+def holds_teacher_only(options: TrainOptions) -> bool:
+    """Whether a student is to be trained in the folder of a finished teacher that has no student yet."""
+    output = Path(options.output)
+    if options.stage != "student" or not (output / model_file("teacher")).exists():
+        return False
+    state_path = output / STATE_FILE
+    has_student = (output / model_file("student")).exists()
+    return not has_student and (not state_path.exists() or read_state(state_path).stage == "teacher")

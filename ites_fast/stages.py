@@ -110,10 +110,8 @@ class StudentStage:
         self.normalization = teacher.normalization
         self.options = options
         self.weights = {"distillation": options.distillation_weight, "equivariance": options.equivariance_weight}
-        self.architecture = {
-            "network": "student",
-            "options": {name: getattr(options, name) for name in ("variant", "channels", "blocks", "graphs")},
-        }
+        names = ("variant", "channels", "blocks", "graphs", "edge_weights", "affinity")
+        self.architecture = {"network": "student", "options": {name: getattr(options, name) for name in names}}
         network = build_network(self.architecture["network"], teacher.skeleton, self.architecture["options"])
         self.network = network.to(pose_2d.device)
         self.teacher_depth = self._depths(teacher)  # (N, J)

@@ -4,12 +4,14 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ites_fast import cli
+from ites_fast.baselines import MeanPose
 from ites_fast.checkpoint import LIFTER_FILE, load_lifter, save_model
 from ites_fast.config import PRESETS, TrainOptions, check_options
 from ites_fast.data import load
@@ -19,25 +21,29 @@ from ites_fast.files import atomic_path
 from ites_fast.models import Lifter, Teacher
 from ites_fast.normalization import Normalization
 from ites_fast.report import write_report
-from ites_fast.run_folder import STATE_FILE, model_file, open_run, saved_options
+from ites_fast.run_folder import STATE_FILE, check_folder, claim_folder, model_file, saved_options
 from ites_fast.sampling import EpochSampler
 from ites_fast.skeleton import Skeleton
 from ites_fast.stages import StudentStage, TeacherStage, TrainingStage, recalibrate_batch_norm
 from ites_fast.training import Record, SavedState, Session, stop_on_signals, train_stage
 
-SIGNAL_STATUS = 128
-
 
 def main(options: TrainOptions) -> None:
-    """Train the stages that the options ask for, write the models, and evaluate them."""
+    """Train the stages that the options ask for, write the models, and evaluate them.
+
+    All that can be refused is looked at before the output folder is touched.
+    """
     check_options(options)
     device = choose_device(options.device)
-    saved = open_run(options)
+    saved = check_folder(options)
     output = Path(options.output)
     print(f"{options.data}: reading the training views", flush=True)
-    pose_2d, skeleton, normalization = load_training_views(options, device)
-    print(f"{len(pose_2d):,} training views on {device}, preset {options.preset}, output {output}", flush=True)
+    views = load_training_views(options, device)
+    if options.stage == "student" or options.teacher_checkpoint is not None:
+        load_teacher(teacher_file(options), views)
+    print(f"{len(views.pose_2d):,} training views on {device}, preset {options.preset}, output {output}", flush=True)
     with tensorboard(output / "tensorboard", options.tensorboard) as on_record:
+        claim_folder(options)
         session = Session(
             state_path=output / STATE_FILE,
             seed=options.seed,
@@ -49,20 +55,15 @@ def main(options: TrainOptions) -> None:
             seconds=saved.seconds if saved else 0.0,
         )
         with stop_on_signals(session):
-            models = train_all(options, pose_2d, skeleton, normalization, session, saved)
+            models = train_all(options, views, session, saved)
     if models is None:
         stop(session, output)
         return
-    write_report(options, session.history, session.seconds, device, models)
+    write_report(options, session.history, session.seconds, models, views.mean_pose)
 
 
 def train_all(
-    options: TrainOptions,
-    pose_2d: Tensor,
-    skeleton: Skeleton,
-    normalization: Normalization,
-    session: Session,
-    saved: SavedState | None,
+    options: TrainOptions, views: "TrainingViews", session: Session, saved: SavedState | None
 ) -> dict[str, Path] | None:
     """Train teacher and student as far as the options ask.
 
@@ -70,35 +71,30 @@ def train_all(
         The files of the models by the name of their stage, the one to deploy first; None when the session was stopped.
     """
     output = Path(options.output)
-    device = pose_2d.device
-    if options.stage != "student" and options.teacher_checkpoint is None:
-        # the state of a student means that its teacher is finished, and written
-        if saved is None or saved.stage == "teacher":
-            torch.manual_seed(options.seed)
-            stage = TeacherStage(pose_2d, skeleton, normalization, options.teacher)
-            if not train_stage(stage, session, saved):
-                return None
-            finish_stage(stage, skeleton, options, output)
-            saved = None
-        teacher_path = output / model_file("teacher")
-    else:
-        teacher_path = Path(options.teacher_checkpoint or output / model_file("teacher"))
-    teacher = load_lifter(teacher_path, device)
+    teacher_path = teacher_file(options)
+    trains_teacher = options.stage != "student" and options.teacher_checkpoint is None
+    # the state of a student means that its teacher is finished, and written
+    if trains_teacher and (saved is None or saved.stage == "teacher"):
+        torch.manual_seed(options.seed)
+        teacher = TeacherStage(views.pose_2d, views.skeleton, views.normalization, options.teacher)
+        if not train_stage(teacher, session, saved):
+            return None
+        finish_stage(teacher, views.skeleton, options)
+        saved = None
     if options.stage == "teacher":
         save_lifter(teacher_path, output)
         return {"teacher": teacher_path}
-    check_teacher(teacher, teacher_path, skeleton, normalization)
     torch.manual_seed(options.seed)
-    stage = StudentStage(pose_2d, teacher, options.student)
-    if not train_stage(stage, session, saved):
+    student = StudentStage(views.pose_2d, load_teacher(teacher_path, views), options.student)
+    if not train_stage(student, session, saved):
         return None
-    finish_stage(stage, skeleton, options, output)
+    finish_stage(student, views.skeleton, options)
     student_path = output / model_file("student")
     save_lifter(student_path, output)
     return {"student": student_path, "teacher": teacher_path}
 
 
-def finish_stage(stage: TrainingStage, skeleton: Skeleton, options: TrainOptions, output: Path) -> None:
+def finish_stage(stage: TrainingStage, skeleton: Skeleton, options: TrainOptions) -> None:
     """Bring the batch norms to rest and write the stage's model file."""
     batches = stage.options.recalibrate_batches
     if batches:
@@ -106,7 +102,7 @@ def finish_stage(stage: TrainingStage, skeleton: Skeleton, options: TrainOptions
         recalibrate_batch_norm(stage.network, stage.pose_2d, [sampler.next_batch() for _ in range(batches)])
     training = {"stage": stage.name, "preset": options.preset, "data": options.data, "seed": options.seed}
     lifter = Lifter(stage.network.eval(), skeleton, stage.normalization)
-    save_model(output / model_file(stage.name), lifter, stage.architecture, training)
+    save_model(Path(options.output, model_file(stage.name)), lifter, stage.architecture, training)
 
 
 def save_lifter(model: Path, output: Path) -> None:
@@ -115,26 +111,45 @@ def save_lifter(model: Path, output: Path) -> None:
         temporary.write_bytes(model.read_bytes())
 
 
-def check_teacher(teacher: Lifter, path: Path, skeleton: Skeleton, normalization: Normalization) -> None:
-    """Refuse a teacher that cannot teach on these views.
+def teacher_file(options: TrainOptions) -> Path:
+    """The file that the student's teacher is read from."""
+    return Path(options.teacher_checkpoint or Path(options.output, model_file("teacher")))
+
+
+def load_teacher(path: Path, views: "TrainingViews") -> Lifter:
+    """Load a teacher, and refuse one that cannot teach on these views.
 
     Raises:
-        InputError: it is not a teacher, or its skeleton or the normalisation of its input is another.
+        InputError: the file cannot be used, is not a teacher, or its skeleton or the normalisation of its input is
+            another.
     """
+    teacher = load_lifter(path, views.pose_2d.device)
     if not isinstance(teacher.network, Teacher):
-        raise InputError(f"{path}: holds a {type(teacher.network).__name__}, expected a teacher")
-    if teacher.skeleton != skeleton:
-        raise InputError(f"{path}: of skeleton {teacher.skeleton.name}, the data has {skeleton.name}")
-    if (teacher.normalization.view, teacher.normalization.scale) != (normalization.view, normalization.scale):
+        raise InputError(f"{path}: holds {type(teacher.network).__name__}, expected Teacher")
+    if teacher.skeleton != views.skeleton:
+        raise InputError(f"{path}: of skeleton {teacher.skeleton.name}, the data has {views.skeleton.name}")
+    had, has = teacher.normalization, views.normalization
+    if (had.view, had.scale, had.camera_depth) != (has.view, has.scale, has.camera_depth):
         raise InputError(
-            f"{path}: trained with --normalization.view {teacher.normalization.view} "
-            f"--normalization.scale {teacher.normalization.scale}, this run has {normalization.view} and "
-            f"{normalization.scale}"
+            f"{path}: trained with --normalization.view {had.view} --normalization.scale {had.scale} "
+            f"--normalization.camera-depth {had.camera_depth}, this run has {has.view}, {has.scale} and "
+            f"{has.camera_depth}"
         )
+    return teacher
 
 
-def load_training_views(options: TrainOptions, device: torch.device) -> tuple[Tensor, Skeleton, Normalization]:
-    """Read the training split and normalise it: views (N, J, 2) on ``device``.
+@dataclass(frozen=True)
+class TrainingViews:
+    """What is trained on, and the one thing that is kept of the training split's 3D, for the report alone."""
+
+    pose_2d: Tensor  # (N, J, 2) normalised, on the device that trains
+    skeleton: Skeleton
+    normalization: Normalization
+    mean_pose: MeanPose | None
+
+
+def load_training_views(options: TrainOptions, device: torch.device) -> TrainingViews:
+    """Read the training split and normalise it.
 
     Raises:
         InputError: the data cannot be read or used, or has fewer than two views.
@@ -142,12 +157,15 @@ def load_training_views(options: TrainOptions, device: torch.device) -> tuple[Te
     dataset = load(options.data, "train")
     if len(dataset) < 2:
         raise InputError(f"{options.data}: the training split has {len(dataset)} view, expected at least 2")
+    skeleton, mean_pose = dataset.skeleton, MeanPose.fit(dataset) if dataset.pose_3d is not None else None
     image = torch.from_numpy(dataset.image())
+    del dataset  # the largest arrays of a run
     wanted = options.normalization
     normalization = Normalization.fit(
-        image, dataset.skeleton, wanted.view, wanted.scale, wanted.camera_depth, source=options.data
+        image, skeleton, wanted.view, wanted.scale, wanted.camera_depth, source=options.data
     )
-    return normalization.apply(image, source=options.data).pose_2d.to(device), dataset.skeleton, normalization
+    pose_2d = normalization.apply(image, source=options.data).pose_2d.to(device)
+    return TrainingViews(pose_2d, skeleton, normalization, mean_pose)
 
 
 @contextlib.contextmanager
@@ -176,10 +194,13 @@ def tensorboard(folder: Path, wanted: bool) -> Iterator[Callable[[Record], None]
 
 def stop(session: Session, output: Path) -> None:
     """Say where the run stands and how to continue it; a signal decides the exit status, as shells expect."""
-    print(f"stopped; the state is in {session.state_path}. Continue with:")
+    if session.state_path.exists():
+        print(f"stopped; the state is in {session.state_path}. Continue with:")
+    else:
+        print("stopped before the first step. Start again with:")
     print(f"  python -m ites_fast.train --resume --output {output}", flush=True)
     if session.stop_requested is not None:
-        sys.exit(SIGNAL_STATUS + session.stop_requested)
+        sys.exit(cli.SIGNAL_STATUS + session.stop_requested)
 
 
 def defaults(arguments: Sequence[str]) -> TrainOptions:

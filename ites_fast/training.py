@@ -1,6 +1,7 @@
 """The training loop of a stage, and the state that it stops with and continues from."""
 
 import contextlib
+import json
 import math
 import signal
 import time
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from ites_fast.checkpoint import load_weights, pack_optimizer, read_tensors, unpack_optimizer, write_tensors
 from ites_fast.config import OptimizerOptions
-from ites_fast.errors import DivergedError
+from ites_fast.errors import DivergedError, InputError
 from ites_fast.sampling import EpochSampler
 from ites_fast.stages import TrainingStage
 
@@ -62,6 +63,7 @@ class SavedState:
     history: list[Record]
     seconds: float
     position: int
+    device: str
     tensors: dict[str, Tensor]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
@@ -76,8 +78,9 @@ def read_state(path: Path) -> SavedState:
         InputError: the file is missing, damaged or not a state.
     """
     tensors, description = read_tensors(path, kind="state")
-    names = ("stage", "step", "history", "seconds", "position")
-    return SavedState(**{name: description[name] for name in names}, tensors=tensors)
+    history = json.loads(tensors.pop("history").numpy().tobytes())
+    names = ("stage", "step", "seconds", "position", "device")
+    return SavedState(**{name: description[name] for name in names}, history=history, tensors=tensors)
 
 
 def train_stage(stage: TrainingStage, session: Session, saved: SavedState | None = None) -> bool:
@@ -95,7 +98,8 @@ def train_stage(stage: TrainingStage, session: Session, saved: SavedState | None
         True when the stage is finished, False when it was stopped and its state saved.
 
     Raises:
-        DivergedError: a loss became NaN or infinite.
+        DivergedError: a loss or a weight became NaN or infinite.
+        InputError: the state is of another architecture, or was saved on another kind of device.
         OSError: the state could not be written.
     """
     options, device = stage.options, stage.pose_2d.device
@@ -105,6 +109,11 @@ def train_stage(stage: TrainingStage, session: Session, saved: SavedState | None
     total = total_steps(options, sampler.batches_per_epoch)
     step = 0
     if saved is not None:
+        if saved.device != device.type:
+            raise InputError(
+                f"{session.state_path}: saved on {saved.device}, whose random state cannot continue on {device.type}; "
+                f"continue with --device {saved.device}"
+            )
         step = saved.step
         load_weights(stage.network, saved.part("network."), session.state_path)
         unpack_optimizer(optimizer, saved.part("optimizer."))
@@ -140,6 +149,7 @@ def train_stage(stage: TrainingStage, session: Session, saved: SavedState | None
             bar.update(len(batch))
             if step % session.checkpoint_every == 0 or step == total or session.should_stop:
                 require_finite(stage.name, unchecked, session.state_path)
+                require_finite_weights(stage, step, batch, session.state_path)
                 save_state(stage, session, step, optimizer, generator, sampler)
     return step == total
 
@@ -154,7 +164,9 @@ def save_state(
 ) -> None:
     """Write all that the stage needs to continue, atomically."""
     epoch_state, position = sampler.state()
-    tensors = {"random.views": generator.get_state(), "random.epoch": epoch_state}
+    # not in the header, whose size is limited
+    history = torch.frombuffer(bytearray(json.dumps(session.history).encode()), dtype=torch.uint8)
+    tensors = {"random.views": generator.get_state(), "random.epoch": epoch_state, "history": history}
     tensors |= {f"network.{name}": value for name, value in stage.network.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in pack_optimizer(optimizer).items()}
     description = {
@@ -163,7 +175,7 @@ def save_state(
         "step": step,
         "position": position,
         "seconds": session.seconds,
-        "history": session.history,
+        "device": stage.pose_2d.device.type,
     }
     write_tensors(session.state_path, tensors, description)
 
@@ -206,14 +218,29 @@ def require_finite(stage: str, unchecked: list[tuple[int, Tensor, Tensor]], stat
     """
     for step, batch, loss in unchecked:
         if not math.isfinite(loss.item()):
-            shown = ", ".join(str(index) for index in batch[:SHOWN_INDICES].tolist())
-            more = ", ..." if len(batch) > SHOWN_INDICES else ""
-            last = f"the last good checkpoint is {state_path}" if state_path.exists() else "no checkpoint was saved yet"
-            raise DivergedError(
-                f"{stage}: the loss became {loss.item()} at step {step}, on the batch of {len(batch)} views "
-                f"[{shown}{more}]; {last}. Try a lower --{stage}.learning-rate."
-            )
+            raise diverged(stage, f"the loss became {loss.item()}", step, batch, state_path)
     unchecked.clear()
+
+
+def require_finite_weights(stage: TrainingStage, step: int, batch: Tensor, state_path: Path) -> None:
+    """Look at the weights after a step, before they replace the last good ones on the disk.
+
+    Raises:
+        DivergedError: one of them is NaN or infinite; the loss of the next step would be.
+    """
+    if not all(parameter.isfinite().all() for parameter in stage.network.parameters()):
+        raise diverged(stage.name, "the weights became NaN or infinite", step, batch, state_path)
+
+
+def diverged(stage: str, what: str, step: int, batch: Tensor, state_path: Path) -> DivergedError:
+    """The error that names step, batch and the last good checkpoint."""
+    shown = ", ".join(str(index) for index in batch[:SHOWN_INDICES].tolist())
+    more = ", ..." if len(batch) > SHOWN_INDICES else ""
+    last = f"the last good checkpoint is {state_path}" if state_path.exists() else "no checkpoint was saved yet"
+    return DivergedError(
+        f"{stage}: {what} at step {step}, on the batch of {len(batch)} views [{shown}{more}]; {last}. "
+        f"Try a lower --{stage}.learning-rate."
+    )
 
 
 @contextlib.contextmanager

@@ -119,6 +119,9 @@ def test_a_state_is_not_a_model(tmp_path):
         ({"skeleton": "coco_17"}, "another architecture or skeleton: skeleton 'coco_17' is unknown"),
         ({"architecture": {"network": "transformer", "options": {}}}, "network 'transformer' is unknown"),
         ({"architecture": {"network": "teacher", "options": {"heads": 8}}}, "unexpected keyword argument 'heads'"),
+        ({"architecture": {"network": "teacher", "options": {"width": -1}}}, "another architecture or skeleton"),
+        ({"architecture": {"network": "student", "options": {"variant": "new"}}}, "variant must be one of"),
+        ({"architecture": {}}, "another architecture or skeleton: 'network'"),
         ({"architecture": architecture("student")}, "the weights are of another architecture"),
         ({"normalization": {"mean": 0}}, "normalization has other fields"),
     ],
@@ -129,6 +132,21 @@ def test_a_checkpoint_of_another_architecture_is_refused(path, change, message):
     with pytest.raises(InputError, match=message) as error:
         checkpoint.load_lifter(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("header", ["{", "[]", '{"format": 1}', '{"kind": "model"}'])
+def test_a_damaged_description_is_refused(tmp_path, header):
+    path = tmp_path / "lifter.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, metadata={"ites_fast": header})
+    with pytest.raises(InputError, match=r"lifter\.safetensors: its description is damaged"):
+        checkpoint.load_lifter(path)
+
+
+def test_a_future_format_is_refused(path):
+    tensors, description = checkpoint.read_tensors(path, kind="model")
+    checkpoint.write_tensors(path, tensors, description | {"format": 99})
+    with pytest.raises(InputError, match="format 99, this version reads 1"):
+        checkpoint.load_lifter(path)
 
 
 def test_optimizer_state_survives(tmp_path):

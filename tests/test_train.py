@@ -13,11 +13,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ites_fast import checkpoint, cli, train, training
-from ites_fast.config import PRESETS, CycleOptions, TrainOptions
+from ites_fast.config import PRESETS, TrainOptions
 from ites_fast.errors import DivergedError, InputError
 
 STEPS = 8
@@ -155,6 +156,20 @@ def test_a_loss_that_is_nan_stops_the_run_and_names_step_batch_and_checkpoint(op
     assert all(tensor.isfinite().all() for tensor in state.part("network.").values())
 
 
+def test_weights_that_are_nan_never_replace_the_last_good_state(options, monkeypatch):
+    """The step that is saved next is the one that explodes: its loss is still finite."""
+    options = replace(options, checkpoint_every=2)
+    original = training.learning_rate
+
+    def explode(stage, step, *rest):
+        return math.inf if step == 3 else original(stage, step, *rest)
+
+    monkeypatch.setattr(training, "learning_rate", explode)
+    with pytest.raises(DivergedError, match=r"teacher: the weights became NaN or infinite at step 4, on the batch"):
+        train.main(options)
+    assert training.read_state(Path(options.output, "state.safetensors")).step == 2
+
+
 def test_the_command_reports_divergence_in_a_line(small_mocap, tmp_path, status_and_errors):
     arguments = ["--data", str(small_mocap), "--output", str(tmp_path / "run"), "--teacher.learning-rate", "1e30"]
     status, errors = status_and_errors([*arguments, *SMALL_ARGUMENTS])
@@ -249,10 +264,78 @@ def test_a_full_disk_is_one_message_and_status_2(small_mocap, tmp_path):
 
 def test_a_run_is_not_overwritten_by_accident(options):
     train.main(replace(options, stop_after=2))
-    with pytest.raises(InputError, match=r"already holds a run \(state\.safetensors\); continue it with --resume"):
+    with pytest.raises(InputError, match=r"already holds a run.* \(state\.safetensors, config\.json\); continue it"):
         train.main(options)
     train.main(replace(options, overwrite=True, stop_after=1))
     assert training.read_state(Path(options.output, "state.safetensors")).step == 1
+
+
+def test_files_of_the_users_own_are_not_replaced(options):
+    output = Path(options.output)
+    output.mkdir()
+    (output / "poses.png").write_text("mine")
+    with pytest.raises(InputError, match=r"files that it would replace \(poses\.png\)"):
+        train.main(options)
+    assert (output / "poses.png").read_text() == "mine"
+
+
+def test_a_student_does_not_replace_an_unfinished_teacher(options):
+    train.main(replace(options, stop_after=4))
+    with pytest.raises(InputError, match=r"teacher\.safetensors: no such file|already holds a run"):
+        train.main(replace(options, stage="student"))
+    assert training.read_state(Path(options.output, "state.safetensors")).step == 4
+
+
+@pytest.mark.parametrize(
+    "mistake", [{"data": "typo.npz"}, {"teacher_checkpoint": "typo.safetensors"}, {"seed": -1}, {"device": "cuda"}]
+)
+def test_a_mistake_beside_overwrite_loses_nothing(options, mistake):
+    if torch.cuda.is_available() and "device" in mistake:
+        pytest.skip("there is a CUDA device")
+    train.main(replace(options, stop_after=2))
+    before = {path: path.read_bytes() for path in Path(options.output).iterdir()}
+    with pytest.raises(InputError):
+        train.main(replace(options, overwrite=True, **mistake))
+    assert {path: path.read_bytes() for path in Path(options.output).iterdir()} == before
+
+
+def test_leftovers_of_a_killed_save_are_removed(options):
+    train.main(replace(options, stop_after=2))
+    leftover = Path(options.output, ".state-abc123.safetensors")
+    leftover.write_bytes(b"half")
+    train.main(replace(options, stop_after=1, resume=True))
+    assert not leftover.exists()
+
+
+def test_a_state_of_another_device_is_refused(options):
+    train.main(replace(options, stop_after=2))
+    state_path = Path(options.output, "state.safetensors")
+    tensors, description = checkpoint.read_tensors(state_path, kind="state")
+    checkpoint.write_tensors(state_path, tensors, description | {"device": "tpu"})
+    with pytest.raises(InputError, match=r"saved on tpu, .* cannot continue on cpu; continue with --device tpu"):
+        train.main(replace(options, resume=True))
+
+
+def test_data_without_3d_or_test_people_can_be_trained_on(options, tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    path = tmp_path / "poses.npz"
+    pose_2d = (500 + 100 * generator.standard_normal((40, 17, 2))).astype(np.float32)
+    camera = {"camera_focal": np.full((1, 2), 1000.0), "camera_principal": np.full((1, 2), 500.0)}
+    np.savez(path, pose_2d=pose_2d, **camera, split=np.full(40, "train"))
+    train.main(replace(options, data=str(path)))
+    assert "not evaluated: " in capsys.readouterr().out
+    metrics = json.loads(Path(options.output, "metrics.json").read_text())
+    assert metrics["models"] == {}
+    assert len(metrics["losses"]) == STEPS
+
+
+def test_ctrl_c_outside_the_training_steps_is_a_word(status_and_errors, monkeypatch, tmp_path):
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "load", interrupted)
+    status, errors = status_and_errors(["--output", str(tmp_path / "run")])
+    assert (status, errors.splitlines()[0]) == (130, "interrupted")
 
 
 def test_a_continuation_with_another_recipe_is_refused(options):
@@ -265,9 +348,17 @@ def test_a_teacher_of_another_normalisation_is_refused(options, tmp_path):
     train.main(replace(options, stage="teacher"))
     other = replace(options.normalization, scale="dataset")
     elsewhere = replace(options, output=str(tmp_path / "other"), normalization=other)
-    elsewhere = replace(elsewhere, student=replace(options.student, cycle=CycleOptions()))
     with pytest.raises(InputError, match=r"teacher\.safetensors: trained with --normalization\.view root"):
         train.main(replace(elsewhere, teacher_checkpoint=str(Path(options.output, "teacher.safetensors"))))
+
+
+def test_a_student_is_no_teacher(options, small_mocap, tmp_path, status_and_errors):
+    train.main(options)
+    student = Path(options.output, "student.safetensors")
+    arguments = ["--data", str(small_mocap), "--output", str(tmp_path / "other"), "--teacher-checkpoint", str(student)]
+    status, errors = status_and_errors(arguments)
+    assert status == 2
+    assert f"error: {student}: holds AdaptiveGCN, expected Teacher" in errors
 
 
 def test_losses_are_sent_to_tensorboard(options):
@@ -301,7 +392,7 @@ def test_a_users_mistake_is_one_message_and_status_2(arguments, message, tmp_pat
     status, errors = status_and_errors([*arguments, "--output", str(tmp_path / "run")])
     assert status == 2
     assert message in errors
-    assert not (tmp_path / "run" / "state.safetensors").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_presets_are_the_defaults_of_the_command():
