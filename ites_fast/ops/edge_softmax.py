@@ -43,7 +43,8 @@ def _(edge_weights, adjacency):
 
 @torch.library.custom_op("ites_fast::edge_softmax_backward", mutates_args=())
 def _backward(grad_mixing: Tensor, mixing: Tensor, adjacency: Tensor, edges: int) -> Tensor:
-    grad_logits = torch._softmax_backward_data(grad_mixing, mixing, -1, mixing.dtype)
+    weighted = mixing * grad_mixing
+    grad_logits = weighted - mixing * weighted.sum(dim=-1, keepdim=True)  # (..., J, J)
     return grad_logits[..., adjacency].contiguous()
 
 
