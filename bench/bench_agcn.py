@@ -30,7 +30,7 @@ def bench_forward_backward(benchmark, threads, arm, variant, device, poses):
     network = AdaptiveGCN(H36M_17, variant, channels=CHANNELS, blocks=1).to(device)
     layer = network.blocks[0][0]
     features = torch.randn(poses, 17, CHANNELS, device=device, requires_grad=True)
-    mixing = network._mixing()[layer.physical].detach().requires_grad_()
+    mixing = network.mixing_matrices()[layer.physical].detach().requires_grad_()
     grad_output = torch.randn(poses, 17, CHANNELS, device=device)
     leaves = [features, mixing, *(p for name, p in layer.named_parameters() if "edge_weights" not in name)]
     function = ARMS[arm]()

@@ -193,7 +193,7 @@ def test_running_statistics_are_those_of_batch_norm(variant):
 
 def _before_norm(student, pose_2d):
     physical = student.input_layer.physical
-    mixing = student._mixing()[physical]
+    mixing = student.mixing_matrices()[physical]
     x = pose_2d[:, student.order]
     if hasattr(physical, "weight"):
         return torch.einsum("dij,bjc,cd->bid", mixing, x, physical.weight).relu()

@@ -1,7 +1,7 @@
 """The student: depths of the joints by adaptive graph convolution."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class AdaptiveGCN(nn.Module):
         skeleton: joints of the input and the output.
         variant: "paper" has an edge matrix for each channel and a softmax affinity; "official", the released code, has
             one edge matrix, own weights for a joint and for its neighbours, and a concatenation affinity between
-            joints and pairs of joints. Weights are initialised as in their source.
+            joints and pairs of joints, and weights initialised as there.
         channels: features of a joint.
         blocks: residual blocks.
         graphs: which graphs a layer has.
@@ -53,8 +53,8 @@ class AdaptiveGCN(nn.Module):
         affinity: Affinity | None = None,
     ) -> None:
         super().__init__()
-        edge_weights = edge_weights or _choose("variant", variant, paper="per_channel", official="shared")
-        affinity = affinity or _choose("variant", variant, paper="softmax", official="concat")
+        defaults = _choose("variant", variant, paper=("per_channel", "softmax"), official=("shared", "concat"))
+        edge_weights, affinity = edge_weights or defaults[0], affinity or defaults[1]
         has_physical = _choose("graphs", graphs, both=True, physical=True, nonphysical=False)
         has_nonphysical = _choose("graphs", graphs, both=True, physical=False, nonphysical=True)
         adjacency = skeleton_adjacency(skeleton)
@@ -81,7 +81,7 @@ class AdaptiveGCN(nn.Module):
 
     def forward(self, pose_2d: Tensor) -> Tensor:
         """Depth offsets (B, J) of normalised 2D poses (B, J, 2), in body units."""
-        mixing = self._mixing()
+        mixing = self.mixing_matrices()
         features = self.input_layer(pose_2d[:, self.order], mixing[self.input_layer.physical])
         for first, second in self.blocks:
             hidden = first(features, mixing.get(first.physical))
@@ -89,7 +89,7 @@ class AdaptiveGCN(nn.Module):
         depth = physical_graph(features, mixing[self.output_layer], self.output_layer.graph)  # (B, J, 1)
         return depth[:, self.restored_order, 0]
 
-    def _mixing(self) -> dict[nn.Module, Tensor]:
+    def mixing_matrices(self) -> dict[nn.Module, Tensor]:
         """The mixing matrices of all physical graphs, by one call, with joints in the network's order."""
         kinds = (SharedPhysicalGraph, ChannelPhysicalGraph)
         graphs = [module for module in self.modules() if isinstance(module, kinds)]
@@ -233,7 +233,7 @@ def joint_order(skeleton: Skeleton) -> Tensor:
     return torch.tensor(paired + [joint for joint in range(skeleton.num_joints) if joint not in paired])
 
 
-def _choose(option: str, value: str, **choices):
+def _choose(option: str, value: str, **choices: Any) -> Any:
     if value not in choices:
         raise ValueError(f"{option} must be one of {', '.join(choices)}, got {value!r}")
     return choices[value]
