@@ -7,6 +7,7 @@ Camera frame: x right, y down, z forward, metres. Image coordinates are ``(x / z
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 UNDISTORT_STEPS = 20  # at most; Newton needs three or four at the distortion of real lenses
 UNDISTORT_TOLERANCE = 1e-12  # image coordinates
@@ -14,22 +15,30 @@ UNDISTORT_TOLERANCE = 1e-12  # image coordinates
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """One camera. Arrays are float64.
+    """One camera. Any sequence of numbers is taken; arrays are kept as float64.
+
+    Pixels become the image coordinates that models take by ``undistort``::
+
+        camera = Camera(focal=(1145, 1143), principal=(512, 515), radial=(-0.2, 0.24, 0), tangential=(-0.001, -0.001))
+        pose_3d = load_lifter("runs/mine").lift(camera.undistort(pixels))
 
     Args:
-        focal: focal lengths along x and y, pixels (2,).
+        focal: focal lengths along x and y, pixels (2,), positive.
         principal: principal point, pixels (2,).
-        image_size: width and height, pixels.
+        image_size: width and height, pixels; (0, 0) where they are unknown. Nothing is computed from them.
         radial: k1, k2, k3 (3,), zero for an ideal lens.
         tangential: p1, p2 (2,), zero for an ideal lens; see ``distort``.
         rotation: world to camera (3, 3); its rows are the camera's right, down and forward axes in the world.
         position: centre of the camera in the world, metres (3,).
         tangential_factor: 2 is the Brown-Conrady model (OpenCV); Human3.6M's own model has 1.
+
+    Raises:
+        ValueError: a parameter of another shape, one that is not finite, or a focal length that is not positive.
     """
 
     focal: np.ndarray
     principal: np.ndarray
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] = (0, 0)
     radial: np.ndarray = field(default_factory=lambda: np.zeros(3))
     tangential: np.ndarray = field(default_factory=lambda: np.zeros(2))
     rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
@@ -50,6 +59,8 @@ class Camera:
             if value.shape != shape or not np.isfinite(value).all():
                 raise ValueError(f"camera {name} must be {shape} finite numbers, got {getattr(self, name)!r}")
             object.__setattr__(self, name, value)
+        if not (self.focal > 0).all():
+            raise ValueError(f"camera focal must be positive, got {self.focal.tolist()}")
 
     @property
     def has_distortion(self) -> bool:
@@ -64,8 +75,15 @@ class Camera:
         image = points_camera[..., :2] / points_camera[..., 2:]
         return distort(image, self.radial, self.tangential, self.tangential_factor) * self.focal + self.principal
 
-    def undistort(self, pixels: np.ndarray) -> np.ndarray:
-        """Image coordinates (..., 2), ideal lens, of pixels (..., 2)."""
+    def undistort(self, pixels: ArrayLike) -> np.ndarray:
+        """Image coordinates (..., 2) of pixels (..., 2): (u - c) / f with the lens distortion removed, float64.
+
+        Raises:
+            ValueError: the last axis does not hold u and v.
+        """
+        pixels = np.asarray(pixels)
+        if pixels.shape[-1:] != (2,):
+            raise ValueError(f"pixels must be (..., 2), got {pixels.shape}")
         image = (pixels - self.principal) / self.focal
         return undistort(image, self.radial, self.tangential, self.tangential_factor) if self.has_distortion else image
 

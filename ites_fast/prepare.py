@@ -71,24 +71,24 @@ def _check(options: Options) -> None:
         raise InputError(f"--fps {options.fps} must be positive and --still-mm {options.still_mm} not negative")
 
 
-def _read_all(options: Options) -> tuple[list[Motion], dict[str, Any]]:
+def _read_all(options: Options) -> tuple[dict[str, Motion], dict[str, Any]]:
     files = motion_files.find(options.input_folder)
     if not files:
         raise InputError(f"{options.input_folder}: no BVH or AMC file in it or below it")
-    motions: list[Motion] = []
+    motions: dict[str, Motion] = {}
     used, skipped = [], []
     for path in tqdm(files, unit="file", disable=None):
         name = path.relative_to(options.input_folder).as_posix()
         try:
             whole = motion_files.read_motion(path)
             _check_motion(whole, path)
-        except InputError as error:
+        except (InputError, OSError) as error:
             skipped.append({"file": name, "reason": str(error).removeprefix(str(path)).lstrip(":, ")})
             continue
         motion = whole.thinned(options.fps)
         if options.still_mm > 0:
             motion = motion.moving(options.still_mm / 1000)
-        motions.append(motion)
+        motions[name] = motion
         used.append({"file": name, "subject": motion.subject, "frames": len(whole), "kept": len(motion)})
     if not motions:
         reasons = "; ".join(f"{entry['file']}: {entry['reason']}" for entry in skipped[:3])

@@ -57,6 +57,21 @@ def test_a_point_on_the_right_is_on_the_right():
     np.testing.assert_allclose(camera.project(np.array([0.5, 0.25, 5.0])), [600, 550])
 
 
+def test_pixels_of_an_ordinary_list():
+    camera = Camera(focal=(1000, 800), principal=(500, 400), radial=(-0.2, 0.1, 0))
+    image = camera.undistort([[500, 400], [700, 560]])
+    np.testing.assert_allclose(image[0], 0, atol=1e-12)
+    np.testing.assert_allclose(camera.project(np.append(image[1], 1.0)), [700, 560])
+    with pytest.raises(ValueError, match=r"pixels must be \(..., 2\), got \(4, 3\)"):
+        camera.undistort(np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("value", [(0, 1000), (1000, -1000)])
+def test_focal_lengths_are_positive(value):
+    with pytest.raises(ValueError, match="camera focal must be positive"):
+        Camera(focal=value, principal=(0, 0))
+
+
 @pytest.mark.parametrize(("field", "value"), [("focal", [1.0]), ("rotation", np.eye(2)), ("position", [0, np.nan, 0])])
 def test_wrong_parameters(field, value):
     given = {"focal": np.ones(2), "principal": np.zeros(2), "image_size": (10, 10), field: value}

@@ -109,6 +109,24 @@ def test_rates_must_be_positive(folder, tmp_path):
         main(Options(folder, tmp_path / "out.npz", fps=0))
 
 
+def test_a_file_that_cannot_be_opened_is_skipped(folder, tmp_path, monkeypatch):
+    read_text = Path.read_text
+
+    def refuse(path, *arguments, **keywords):
+        if path.name == "07_01.bvh":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_text(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    main(Options(folder, tmp_path / "out.npz"))
+    monkeypatch.undo()
+    report = json.loads((tmp_path / "out.report.json").read_text())
+    assert [entry["file"] for entry in report["used"]] == ["09_01.amc"]
+    assert {entry["file"]: entry["reason"] for entry in report["skipped"]}["walks/07_01.bvh"].endswith(
+        f"Permission denied: '{folder / 'walks' / '07_01.bvh'}'"
+    )
+
+
 def test_a_jump_is_skipped(folder, tmp_path):
     text = (folder / "09_01.amc").read_text()
     (folder / "09_01.amc").write_text(text.replace("root -0.307087", "root 9.5", 1))

@@ -133,10 +133,7 @@ def parse_asf(path: Path) -> Asf:
         raise InputError(f"{path}: broken hierarchy: {', '.join(sorted(unknown)) or 'bones'} not joined to the root")
     for name in order[1:]:
         bones[name] = _bone(path, name, order.index(parents[name]), described[name])
-    try:
-        return Asf([bones[name] for name in order], INCH / float(units["length"]))
-    except (KeyError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{path}: no usable 'length' under :units") from error
+    return Asf([bones[name] for name in order], _unit(path, units))
 
 
 def parse_amc(path: Path, asf: Asf, asf_path: Path) -> dict[str, np.ndarray]:
@@ -199,13 +196,27 @@ def _sections(path: Path) -> dict[str, list[str]]:
         raise InputError(f"{path}: no such file")
     sections: dict[str, list[str]] = {}
     current: list[str] = []
-    for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for number, raw in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         line = raw.split("#")[0].strip()
         if line.startswith(":"):
-            current = sections.setdefault(line[1:].split()[0].lower(), [])
+            words = line[1:].split()
+            if not words:
+                raise InputError(f"{path}, line {number}: ':' without a keyword")
+            current = sections.setdefault(words[0].lower(), [])
         elif line:
             current.append(line)
     return sections
+
+
+def _unit(path: Path, units: dict[str, str]) -> float:
+    """Metres a file unit."""
+    try:
+        length = float(units["length"])
+    except (KeyError, ValueError):
+        length = 0.0
+    if not 0 < length < np.inf:
+        raise InputError(f"{path}: no usable 'length' under :units, expected a positive number")
+    return INCH / length
 
 
 def _parents(path: Path, lines: list[str]) -> dict[str, str]:
@@ -234,8 +245,8 @@ def _bone_fields(path: Path, lines: list[str]) -> dict[str, dict[str, str]]:
 
 def _fields(lines: list[str]) -> dict[str, str]:
     """The rest of each line by its first word."""
-    pairs = (line.strip().partition(" ") for line in lines if line.strip())
-    return {key: rest.strip() for key, _, rest in pairs}
+    words = (line.split(None, 1) for line in lines if line.strip())
+    return {key: "".join(rest).strip() for key, *rest in words}
 
 
 def _bone(path: Path, name: str, parent: int, fields: dict[str, str]) -> Bone:
@@ -246,10 +257,17 @@ def _bone(path: Path, name: str, parent: int, fields: dict[str, str]) -> Bone:
         )
     try:
         direction = np.array(fields["direction"].split(), dtype=np.float64)
-        offset = direction / np.linalg.norm(direction) * float(fields["length"])
+        length = float(fields["length"])
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: {name} needs a direction of three numbers and a length") from error
-    return Bone(name, parent, offset, _axes(path, fields.get("axis", "0 0 0 XYZ")), dof)
+    norm = np.linalg.norm(direction)
+    if direction.shape != (3,) or not 0 < norm < np.inf or not 0 <= length < np.inf:
+        raise InputError(
+            f"{path}: {name} has direction {fields['direction']!r} and length {fields['length']!r}, "
+            "expected three finite numbers that are not all 0, and a finite length that is not negative"
+        )
+    axes = _axes(path, fields.get("axis", "0 0 0 XYZ"))
+    return Bone(name, parent, direction / norm * length, axes, dof)
 
 
 def _axes(path: Path, text: str) -> np.ndarray:
@@ -258,7 +276,7 @@ def _axes(path: Path, text: str) -> np.ndarray:
     try:
         angles = np.array(words[:3], dtype=np.float64)
         order = words[3].lower()
-        if sorted(order) != ["x", "y", "z"] or len(words) != 4:
+        if sorted(order) != ["x", "y", "z"] or len(words) != 4 or not np.isfinite(angles).all():
             raise ValueError(f"order {words[3]}")
     except (ValueError, IndexError) as error:
         raise InputError(f"{path}: axis {text!r}, expected three angles and their order such as XYZ") from error

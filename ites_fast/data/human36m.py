@@ -145,7 +145,7 @@ def _cameras(positions, subjects: list[str], path_2d: Path, path_3d: Path) -> di
     if not path_gt.is_file():
         raise InputError(
             f"{path_2d}: the cameras are unknown; place {FILE_GT} (they are solved from it) "
-            f"or {FILE_CAMERAS} (docs/DATA.md) beside it in {path_2d.parent}"
+            f"or {FILE_CAMERAS} (docs/DATA.md in the source) beside it in {path_2d.parent}"
         )
     exact = _dictionary(path_gt, "positions_2d", path_3d)
     known = [subject for subject in subjects if subject in exact]

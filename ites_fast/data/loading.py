@@ -77,7 +77,7 @@ def reader_of(path: Path) -> Reader:
             return reader
     if path.suffix == ".npz" and not zipfile.is_zipfile(path):
         raise InputError(f"{path}: not a whole npz file; was it truncated?")
-    raise InputError(f"{path}: not recognised, expected one of: {', '.join(READERS)}; see docs/DATA.md")
+    raise InputError(f"{path}: not recognised, expected one of: {', '.join(READERS)}; see docs/DATA.md in the source")
 
 
 def _only(dataset: PoseDataset, subjects: Sequence[str]) -> PoseDataset:

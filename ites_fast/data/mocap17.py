@@ -27,6 +27,7 @@ SHAPES = {
     "image_px": (),
     "fps": (),
 }
+NAMES = frozenset({"sequence_name", "sequence_subject", "sequence_split"})  # all others are numbers
 
 
 def recognise(path: Path) -> bool:
@@ -48,13 +49,14 @@ def read(path: Path, split: str, name: str | None = None) -> PoseDataset:
         InputError: a key is missing or has another shape, or a camera or sequence does not exist.
     """
     arrays = Arrays(path)
-    data = {key: arrays.get(key) for key in SHAPES}
+    data = {key: arrays.get(key) if key in NAMES else arrays.numbers(key) for key in SHAPES}
     arrays.check_shapes(data, SHAPES)
-    sequence, splits = data["sequence"], data["sequence_split"]
+    sequence, frame = (arrays.integers(key, len(data["positions_mm"])) for key in ("sequence", "frame"))
+    splits = data["sequence_split"]
     sequences, num_cameras = data["camera_rotation"].shape[:2]
     if len(sequence) and not (sequence.min() >= 0 and sequence.max() < sequences):
         raise InputError(f"{path}: sequence numbers {sequence.max()}, expected 0 to {sequences - 1}")
-    order = np.lexsort((data["frame"], sequence))
+    order = np.lexsort((frame, sequence))
     if split != "all":
         order = order[splits[sequence[order]] == split]
     source, camera = _views(sequence[order], num_cameras)
@@ -66,9 +68,14 @@ def read(path: Path, split: str, name: str | None = None) -> PoseDataset:
     for c, at in _runs(camera):
         world = data["positions_mm"][source[at]] / np.float32(1000)
         pose_3d[at] = (world - position[c]) @ rotation[c].T
-    focal, principal, size = (data[key].item() for key in ("focal_px", "principal_px", "image_px"))
+    focal, principal, size = (arrays.number(key) for key in ("focal_px", "principal_px", "image_px"))
     pose_2d = pose_3d[..., :2] / pose_3d[..., 2:] * np.float32(focal) + np.float32(principal)
 
+    intrinsics = {"focal": np.full(2, focal), "principal": np.full(2, principal), "image_size": (int(size), int(size))}
+    try:
+        cameras = tuple(Camera(**intrinsics, rotation=r, position=p) for r, p in zip(rotation, position, strict=True))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
     subjects, subject = np.unique(data["sequence_subject"], return_inverse=True)
     labels = arrays.get("sequence_label") if "sequence_label" in arrays else data["sequence_name"]
     actions, action = np.unique(labels, return_inverse=True)
@@ -77,24 +84,15 @@ def read(path: Path, split: str, name: str | None = None) -> PoseDataset:
         skeleton=H36M_17,
         pose_2d=pose_2d,
         pose_3d=pose_3d,
-        cameras=tuple(
-            Camera(
-                focal=np.full(2, focal),
-                principal=np.full(2, principal),
-                image_size=(size, size),
-                rotation=r,
-                position=p,
-            )
-            for r, p in zip(rotation, position, strict=True)
-        ),
+        cameras=cameras,
         camera=camera.astype(np.int32),
         subjects=tuple(str(s) for s in subjects),
         subject=subject[sequence[source]].astype(np.int32),
         actions=tuple(str(a) for a in actions),
         action=action[sequence[source]].astype(np.int32),
-        sequence=sequence[source].astype(np.int32),
-        frame=data["frame"][source].astype(np.int32),
-        fps=data["fps"].item(),
+        sequence=sequence[source],
+        frame=frame[source],
+        fps=arrays.number("fps"),
     )
 
 

@@ -9,12 +9,12 @@ from ites_fast.data.motion import Motion
 from ites_fast.data.virtual_cameras import views
 from ites_fast.errors import InputError
 
-READERS: dict[str, Callable[[Path], Motion]] = {".bvh": bvh.read, ".amc": asf_amc.read}
+MOTION_READERS: dict[str, Callable[[Path], Motion]] = {".bvh": bvh.read, ".amc": asf_amc.read}
 
 
 def find(folder: Path) -> list[Path]:
     """Motion files of a folder and those below it, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in READERS and path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in MOTION_READERS and path.is_file())
 
 
 def read_motion(path: Path) -> Motion:
@@ -23,15 +23,15 @@ def read_motion(path: Path) -> Motion:
     Raises:
         InputError: the file's suffix is another, or it cannot be read.
     """
-    reader = READERS.get(path.suffix.lower())
+    reader = MOTION_READERS.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path}: not a motion file, expected {' or '.join(READERS)}")
+        raise InputError(f"{path}: not a motion file, expected {' or '.join(MOTION_READERS)}")
     return reader(path)
 
 
 def recognise(path: Path) -> bool:
     """Whether ``path`` is a motion file, or a folder with one somewhere below."""
-    return bool(find(path)) if path.is_dir() else path.suffix.lower() in READERS
+    return bool(find(path)) if path.is_dir() else path.suffix.lower() in MOTION_READERS
 
 
 def read(path: Path, split: str) -> PoseDataset:
@@ -45,4 +45,7 @@ def read(path: Path, split: str) -> PoseDataset:
             f"{path}: the train split is empty: motion files have no split, so all of it is test data; "
             "convert them with python -m ites_fast.prepare and --test-subjects"
         )
-    return views([read_motion(file) for file in (find(path) if path.is_dir() else [path])], 0, str(path))
+    folder = path if path.is_dir() else path.parent
+    files = find(path) if path.is_dir() else [path]
+    motions = {file.relative_to(folder).as_posix(): read_motion(file) for file in files}
+    return views(motions, seed=0, name=str(path))

@@ -52,6 +52,27 @@ class Arrays:
         except (ValueError, EOFError, OSError, zipfile.BadZipFile, zipfile.zlib.error) as error:
             raise InputError(f"{self.path}: {key!r} cannot be read ({error}); was the file truncated?") from error
 
+    def numbers(self, key: str) -> np.ndarray:
+        """The array called ``key``, which must hold integers or real numbers."""
+        array = self.get(key)
+        if array.dtype.kind not in "iuf":
+            raise InputError(f"{self.path}: {key} is {array.dtype}, expected numbers")
+        return array
+
+    def number(self, key: str) -> float:
+        """The one number called ``key``."""
+        array = self.numbers(key)
+        if array.size != 1 or not np.isfinite(array).all():
+            raise InputError(f"{self.path}: {key} is {array.dtype} {array.shape}, expected one finite number")
+        return float(array.item())
+
+    def integers(self, key: str, length: int) -> np.ndarray:
+        """The integers (length,) called ``key``, as int32."""
+        array = self.get(key)
+        if array.shape != (length,) or array.dtype.kind not in "iu":
+            raise InputError(f"{self.path}: {key} is {array.dtype} {array.shape}, expected integers ({length},)")
+        return array.astype(np.int32, copy=False)
+
     def check_shapes(self, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int | str, ...]]) -> None:
         """Compare shapes with a pattern; the same letter must mean the same number everywhere.
 

@@ -38,12 +38,12 @@ def read(path: Path, split: str) -> PoseDataset:
         InputError: a key is missing, has another shape or numbers a camera, subject or action that does not exist.
     """
     arrays = Arrays(path)
-    pose_2d = arrays.get("pose_2d")
+    pose_2d = arrays.numbers("pose_2d")
     skeleton = get_skeleton(str(arrays.get("skeleton"))) if "skeleton" in arrays else H36M_17
     if pose_2d.ndim != 3 or pose_2d.shape[1:] != (skeleton.num_joints, 2):
         raise InputError(f"{path}: pose_2d has shape {pose_2d.shape}, expected (N, {skeleton.num_joints}, 2)")
     views = len(pose_2d)
-    index = {key: _integers(arrays, key, views) if key in arrays else np.zeros(views, np.int32) for key in INDEX_KEYS}
+    index = {key: arrays.integers(key, views) if key in arrays else np.zeros(views, np.int32) for key in INDEX_KEYS}
     if "frame" not in arrays:
         index["frame"] = np.arange(views, dtype=np.int32)
     cameras = _read_cameras(arrays)
@@ -52,7 +52,7 @@ def read(path: Path, split: str) -> PoseDataset:
     for key, names in (("camera", cameras), ("subject", subjects), ("action", actions)):
         if views and not (index[key].min() >= 0 and index[key].max() < len(names)):
             raise InputError(f"{path}: {key} numbers up to {index[key].max()}, there are {len(names)}")
-    pose_3d = arrays.get("pose_3d").astype(np.float32, copy=False) if "pose_3d" in arrays else None
+    pose_3d = arrays.numbers("pose_3d").astype(np.float32, copy=False) if "pose_3d" in arrays else None
     dataset = PoseDataset(
         name=str(path),
         skeleton=skeleton,
@@ -61,7 +61,7 @@ def read(path: Path, split: str) -> PoseDataset:
         cameras=cameras,
         subjects=subjects,
         actions=actions,
-        fps=float(arrays.get("fps")) if "fps" in arrays else None,
+        fps=arrays.number("fps") if "fps" in arrays else None,
         **index,
     )
     if split == "all" or (split == "test" and "split" not in arrays):
@@ -106,7 +106,7 @@ def save_npz(dataset: PoseDataset, path: str | os.PathLike, split: np.ndarray | 
 
 def _read_cameras(arrays: Arrays) -> tuple[Camera, ...]:
     keys = [key for key in CAMERA_SHAPES if key in arrays or key in REQUIRED]
-    values = {key: arrays.get(key) for key in keys}
+    values = {key: arrays.numbers(key) for key in keys}
     arrays.check_shapes(values, {key: CAMERA_SHAPES[key] for key in keys})
     fields = {key.removeprefix("camera_"): value for key, value in values.items()}
     sizes = fields.pop("image_size", np.zeros((len(fields["focal"]), 2), np.int64))
@@ -115,15 +115,8 @@ def _read_cameras(arrays: Arrays) -> tuple[Camera, ...]:
             Camera(image_size=(int(size[0]), int(size[1])), **{name: value[i] for name, value in fields.items()})
             for i, size in enumerate(sizes)
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{arrays.path}: {error}") from error
-
-
-def _integers(arrays: Arrays, key: str, views: int) -> np.ndarray:
-    values = arrays.get(key)
-    if values.shape != (views,) or values.dtype.kind not in "iu":
-        raise InputError(f"{arrays.path}: {key} is {values.dtype} {values.shape}, expected integers ({views},)")
-    return values.astype(np.int32, copy=False)
 
 
 def _names(arrays: Arrays, key: str) -> tuple[str, ...]:

@@ -67,7 +67,10 @@ def solve_camera(
         )
 
     def residuals(change: np.ndarray) -> np.ndarray:
-        camera = camera_of(change)
+        try:
+            camera = camera_of(change)
+        except ValueError:  # a step too far: no camera has such parameters
+            return np.full(pixels.size, np.inf)
         return (camera.project(camera.to_camera(world)) - pixels).ravel()
 
     change, cost = _levenberg_marquardt(residuals, np.zeros(15))

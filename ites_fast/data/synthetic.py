@@ -15,7 +15,7 @@ from ites_fast.data.virtual_cameras import FOCAL_PX, PRINCIPAL_PX, orbit_camera
 from ites_fast.errors import InputError
 from ites_fast.skeleton import H36M_17
 
-CHUNK = 16384  # poses at a time, so that temporaries stay small
+CHUNK = 16384  # poses drawn at a time: another number gives other poses
 SUBJECTS = {"train": 64, "test": 8}
 CAMERAS_PER_SUBJECT = 4
 TEST_SHARE = 10  # one test view for so many training views

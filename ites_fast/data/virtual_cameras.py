@@ -1,7 +1,7 @@
 """Virtual cameras around a recorded motion, drawn as those of mocap17."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,28 +19,31 @@ DISTANCE = (4.0, 6.0)  # metres from the centre of the motion
 FREE_RADIUS = 1.6  # metres; a person who walks further from the centre pushes the cameras back by as much
 
 
-def views(motions: Sequence[Motion], seed: int, name: str) -> PoseDataset:
+def views(motions: Mapping[str, Motion], seed: int, name: str) -> PoseDataset:
     """Each motion seen by four cameras that look at its centre, camera by camera.
 
-    The cameras depend on the seed and the motion's name only, so other files in a folder do not change them.
+    The cameras depend on the seed and the motion's key only, so other files in a folder do not change them. Motions of
+    one name are one action.
 
     Args:
-        motions: at least one; all with the same frame rate, or the rate of the data set is unknown.
+        motions: at least one, by the file's path in its folder; all with the same frame rate, or the rate of the data
+            set is unknown.
         seed: of the cameras.
         name: what to call the data set.
     """
     pose_3d, cameras = [], []
-    for motion in motions:
+    for key, motion in motions.items():
         centred = motion.centred()
-        generator = np.random.default_rng([seed, zlib.crc32(motion.name.encode())])
+        generator = np.random.default_rng([seed, zlib.crc32(key.encode())])
         for camera in draw_cameras(centred.positions, generator):
             cameras.append(camera)
             pose_3d.append(camera.to_camera(centred.positions).astype(np.float32))
     poses = np.concatenate(pose_3d)
-    lengths = np.repeat([len(motion) for motion in motions], NUM_CAMERAS)
+    lengths = np.repeat([len(motion) for motion in motions.values()], NUM_CAMERAS)
     sequence = np.repeat(np.repeat(np.arange(len(motions), dtype=np.int32), NUM_CAMERAS), lengths)
-    subjects, subject = np.unique([motion.subject for motion in motions], return_inverse=True)
-    rates = {round(motion.fps, 2) for motion in motions}
+    subjects, subject = np.unique([motion.subject for motion in motions.values()], return_inverse=True)
+    actions, action = np.unique([motion.name for motion in motions.values()], return_inverse=True)
+    rates = {round(motion.fps, 2) for motion in motions.values()}
     return PoseDataset(
         name=name,
         skeleton=H36M_17,
@@ -50,10 +53,10 @@ def views(motions: Sequence[Motion], seed: int, name: str) -> PoseDataset:
         camera=np.repeat(np.arange(len(cameras), dtype=np.int32), lengths),
         subjects=tuple(str(s) for s in subjects),
         subject=subject.astype(np.int32)[sequence],
-        actions=tuple(motion.name for motion in motions),
-        action=sequence.copy(),
+        actions=tuple(str(a) for a in actions),
+        action=action.astype(np.int32)[sequence],
         sequence=sequence,
-        frame=np.concatenate([np.tile(motion.frame, NUM_CAMERAS) for motion in motions]),
+        frame=np.concatenate([np.tile(motion.frame, NUM_CAMERAS) for motion in motions.values()]),
         fps=rates.pop() if len(rates) == 1 else None,
     )
 

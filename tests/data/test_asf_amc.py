@@ -1,5 +1,6 @@
 """ASF/AMC files: kinematics against the bundled sample, and files that do not fit each other."""
 
+import re
 import shutil
 
 import numpy as np
@@ -72,6 +73,10 @@ def test_motion_that_does_not_fit(folder, old, new, message):
         ("lhumerus lradius", "lhumerus lradius rradius", "broken hierarchy: rradius has two parents"),
         ("lclavicle lhumerus", "lhumerus lhumerus", "broken hierarchy: bones not joined to the root"),
         ("length 0.45", "size 0.45", "no usable 'length' under :units"),
+        ("length 0.45", "length -1", "no usable 'length' under :units, expected a positive number"),
+        ("length 0.45", "length nan", "no usable 'length' under :units, expected a positive number"),
+        ("length 3.58675", "length nan", "lradius has direction '.*' and length 'nan', expected three finite numbers"),
+        ("length 3.58675", "length -2", "lradius has direction '.*' and length '-2', expected three finite numbers"),
         ("length 3.58675", "", "lradius needs a direction of three numbers and a length"),
         ("angle deg", "angle rad", "angles in 'rad', expected 'deg'"),
         ("order TX TY TZ RX RY RZ", "order TX TY TZ", "root order 'TX TY TZ', expected TX TY TZ RX RY RZ"),
@@ -85,6 +90,30 @@ def test_broken_skeleton(folder, old, new, message):
     change(folder / "09.asf", old, new)
     with pytest.raises(InputError, match=f"09.asf: {message}"):
         load(folder / "09_01.amc", "test")
+
+
+@pytest.mark.parametrize("direction", ["0 0 0", "1 0", "1 0 0 0", "1 nan 0", "inf 0 0"])
+def test_a_bone_without_a_direction_is_named(folder, direction):
+    text = (folder / "09.asf").read_text()
+    text = re.sub(r"(name lradius\s+direction) .*", rf"\1 {direction}", text)
+    (folder / "09.asf").write_text(text)
+    with pytest.raises(
+        InputError, match=rf"09.asf: lradius has direction '{direction}' and length '3.58675', expected"
+    ):
+        load(folder / "09_01.amc", "test")
+
+
+def test_a_colon_alone(folder):
+    change(folder / "09.asf", ":units", ":\n:units")
+    with pytest.raises(InputError, match=r"09.asf, line \d+: ':' without a keyword"):
+        load(folder / "09_01.amc", "test")
+
+
+def test_tabs_separate_words_too(folder):
+    spaces = load(folder, "test")
+    for name in ("09.asf", "09_01.amc"):
+        (folder / name).write_text((folder / name).read_text().replace(" ", "\t"))
+    np.testing.assert_array_equal(load(folder, "test").pose_3d, spaces.pose_3d)
 
 
 def test_no_frames(folder):

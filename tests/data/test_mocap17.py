@@ -81,6 +81,10 @@ def test_another_file_in_the_format(tmp_path, content):
         ({"frame": np.zeros(5, np.int32)}, r"frame has shape \(5,\), expected \(6\)"),
         ({"sequence": np.full(6, 417, np.int32)}, "sequence numbers 417, expected 0 to 416"),
         ({"camera_position": None}, "key 'camera_position' is missing"),
+        ({"positions_mm": np.full((6, 17, 3), "far")}, "positions_mm is <U3, expected numbers"),
+        ({"sequence": np.zeros(6)}, r"sequence is float64 \(6,\), expected integers \(6,\)"),
+        ({"focal_px": np.array(0.0)}, "camera focal must be positive"),
+        ({"fps": np.array(np.nan)}, r"fps is float64 \(\), expected one finite number"),
     ],
 )
 def test_broken_files(tmp_path, content, change, message):

@@ -31,18 +31,29 @@ def test_orbit_camera_by_hand():
     np.testing.assert_allclose(camera.to_camera(np.array([1.0, 0.0, 3.0])), [1, -2, 5], atol=1e-12)
 
 
-def test_cameras_depend_on_seed_and_name_only(world):
+def test_cameras_depend_on_seed_and_key_only(world):
     first, second = motion(world, 3, "a"), motion(world, 24, "b")
-    both, alone = views([first, second], 5, "x"), views([second], 5, "x")
+    both, alone = views({"a.bvh": first, "b.bvh": second}, 5, "x"), views({"b.bvh": second}, 5, "x")
     np.testing.assert_array_equal(both.pose_2d[120:], alone.pose_2d)
-    assert (views([second], 6, "x").pose_2d != alone.pose_2d).any()
+    assert (views({"b.bvh": second}, 6, "x").pose_2d != alone.pose_2d).any()
+    assert (views({"c.bvh": second}, 5, "x").pose_2d != alone.pose_2d).any()
     both.check()
 
 
+def test_motions_of_one_name_are_one_action_seen_by_cameras_of_their_own(world):
+    walk = motion(world, 3, "walk")
+    data = views({"A/walk.bvh": walk, "B/walk.bvh": walk, "A/run.bvh": motion(world, 24, "run")}, 0, "x")
+    assert data.actions == ("run", "walk")
+    assert np.bincount(data.action).tolist() == [120, 240]
+    np.testing.assert_array_equal(data.sequence, np.repeat([0, 1, 2], 120))
+    assert not np.isclose(data.cameras[0].position, data.cameras[4].position).all()
+
+
 def test_order_of_views(world):
-    data = views([motion(world, 3, "a"), motion(world, 24, "b")], 0, "x")
+    data = views({"1": motion(world, 3, "b"), "2": motion(world, 24, "a")}, 0, "x")
     assert len(data) == 2 * 4 * 30
     assert data.actions == ("a", "b")
+    np.testing.assert_array_equal(data.action, np.repeat([1, 0], 120))
     np.testing.assert_array_equal(data.camera, np.repeat(np.arange(8), 30))
     np.testing.assert_array_equal(data.sequence, np.repeat([0, 1], 120))
     np.testing.assert_array_equal(data.frame, np.tile(np.arange(30) * 8, 8))
