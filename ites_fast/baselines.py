@@ -22,8 +22,8 @@ class DepthZero:
     skeleton: Skeleton
     metres_per_unit: float = 1.0
 
-    def lift(self, image: Tensor, batch_size: int = 0) -> Tensor:
-        """Image coordinates (N, J, 2) to root-relative poses (N, J, 3); ``batch_size`` is not needed."""
+    def lift(self, image: Tensor, batch_size: int = 0, *, source: str = "", first: int = 0) -> Tensor:
+        """Image coordinates (N, J, 2) to root-relative poses (N, J, 3); nothing else is needed."""
         root = self.skeleton.root
         flat = ASSUMED_DISTANCE * (image - image[:, root : root + 1])
         return torch.nn.functional.pad(flat, (0, 1))
@@ -50,6 +50,6 @@ class MeanPose:
         pose = torch.from_numpy(pose - pose[dataset.skeleton.root]).float()
         return cls(dataset.skeleton, pose)
 
-    def lift(self, image: Tensor, batch_size: int = 0) -> Tensor:
-        """Image coordinates (N, J, 2) to root-relative poses (N, J, 3); ``batch_size`` is not needed."""
+    def lift(self, image: Tensor, batch_size: int = 0, *, source: str = "", first: int = 0) -> Tensor:
+        """Image coordinates (N, J, 2) to root-relative poses (N, J, 3); nothing else is needed."""
         return self.pose.to(image).expand(len(image), -1, -1)

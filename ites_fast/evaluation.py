@@ -3,13 +3,14 @@
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ites_fast import metrics
+from ites_fast.chunks import CHUNK, chunks
 from ites_fast.data.dataset import PoseDataset
 from ites_fast.errors import InputError
 from ites_fast.measures import evaluate_poses
@@ -24,6 +25,10 @@ METRES_PER_BODY_UNIT = 0.72
 ASSUMED_UNIT = "assumed: hip to head, mean of the bundled motion capture"
 STORED_UNIT = "stated by the model"
 
+# The views that a figure of poses shows: nothing is chosen by eye.
+EXAMPLE_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
+EXAMPLE_KEY = "n_mpjpe/flip=none/scale=lstsq"
+
 Table = dict[str, dict[str, float]]  # by name, then by key
 
 
@@ -32,8 +37,19 @@ class Predictor(typing.Protocol):
 
     skeleton: Skeleton
 
-    def lift(self, image: Tensor, batch_size: int) -> Tensor:
-        """Image coordinates (N, J, 2) to root-relative poses (N, J, 3) in the camera's frame, in any unit."""
+    def lift(self, image: Tensor, batch_size: int, *, source: str, first: int) -> Tensor:
+        """Image coordinates (N, J, 2) to root-relative poses (N, J, 3) in the camera's frame, in any unit.
+
+        ``source`` and ``first`` are what error messages call the data and the first of the views.
+        """
+
+
+class Examples(NamedTuple):
+    """The views at ``EXAMPLE_QUANTILES`` of ``EXAMPLE_KEY``; poses are root-relative, millimetres, on the CPU."""
+
+    views: list[int]
+    pred: Tensor  # (n, J, 3)
+    target: Tensor  # (n, J, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +67,7 @@ class Evaluation:
     by_action: Table
     by_joint: Table
     bone_length_spread: dict[str, float]  # predicted, by bone
-    pred: Tensor  # (N, J, 3) root-relative, millimetres, CPU
+    examples: Examples
     per_pose: dict[str, np.ndarray]  # (N,) by key
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,7 +104,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     batch_size: int = 1024,
 ) -> Evaluation:
-    """Lift every view of a data set and measure the poses.
+    """Lift every view of a data set and measure the poses, in parts: memory grows by the figures of each view only.
 
     Metrics are means over views. ``scale=none`` compares in millimetres: the prediction is multiplied by the lifter's
     ``metres_per_unit`` if it states one, else by ``METRES_PER_BODY_UNIT``; nothing is fitted to the ground truth.
@@ -104,17 +120,19 @@ def evaluate(
     Raises:
         InputError: no views, no 3D poses, another skeleton, or a prediction that is not finite.
     """
-    pred, target, unit, source = predict(lifter, dataset, device=device, batch_size=batch_size)
-    result = evaluate_poses(pred, target, protocol.measures, root=dataset.skeleton.root)
-    per_pose = {key: values.cpu().numpy() for key, values in result.per_pose.items()}
-    by_action = _by_group(per_pose, dataset.action, dataset.actions)
+    _check(lifter, dataset)
+    unit, unit_source = getattr(lifter, "metres_per_unit", None), STORED_UNIT
+    if unit is None:
+        unit, unit_source = METRES_PER_BODY_UNIT, ASSUMED_UNIT
+    predict = _Predict(lifter, dataset, unit, device, batch_size)
+    figures = _measure(predict, dataset, protocol)
+    by_action = _by_group(figures.per_pose, dataset.action, dataset.actions)
     keys = [measure.key for measure in protocol.measures]
     if protocol.mean_over == "actions":
         means = {key: float(np.mean([row[key] for row in by_action.values()])) for key in keys}
     else:
-        means = {key: float(per_pose[key].mean(dtype=np.float64)) for key in keys}
-    spread = _bone_length_spread(pred, dataset)
-    for name, values in (("", spread), ("/truth", _bone_length_spread(target, dataset))):
+        means = {key: float(figures.per_pose[key].mean(dtype=np.float64)) for key in keys}
+    for name, values in (("", figures.spread), ("/truth", figures.true_spread)):
         if np.isfinite(values).all():
             means[f"bone_length_spread{name}"] = float(values.mean())
     joints, bones = dataset.skeleton.joint_names, dataset.skeleton.edges
@@ -124,33 +142,83 @@ def evaluate(
         protocol=protocol,
         samples=len(dataset),
         metres_per_unit=unit,
-        metres_per_unit_source=source,
+        metres_per_unit_source=unit_source,
         metrics=means,
-        by_subject=_by_group(per_pose, dataset.subject, dataset.subjects),
+        by_subject=_by_group(figures.per_pose, dataset.subject, dataset.subjects),
         by_action=by_action,
-        by_joint=_by_joint(result.per_joint, joints),
+        by_joint=_by_joint(figures.per_joint, joints),
         bone_length_spread={
             f"{joints[parent]}-{joints[child]}": float(value)
-            for (child, parent), value in zip(bones, spread, strict=True)
+            for (child, parent), value in zip(bones, figures.spread, strict=True)
             if np.isfinite(value)
         },
-        pred=pred.cpu(),
-        per_pose=per_pose,
+        examples=_examples(predict, figures.per_pose[EXAMPLE_KEY]),
+        per_pose=figures.per_pose,
     )
 
 
-def predict(
-    lifter: Predictor, dataset: PoseDataset, *, device: torch.device | str = "cpu", batch_size: int = 1024
-) -> tuple[Tensor, Tensor, float, str]:
-    """Lift every view.
+@dataclass(frozen=True, eq=False)
+class _Predict:
+    """Predictions and truth of some views, root-relative, millimetres."""
 
-    Returns:
-        Prediction and truth (N, J, 3), root-relative, millimetres, on ``device``; metres per unit of the lifter and
-        where that number is from.
+    lifter: Predictor
+    dataset: PoseDataset
+    metres_per_unit: float
+    device: torch.device | str
+    batch_size: int
 
-    Raises:
-        InputError: see ``evaluate``.
-    """
+    def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Prediction and truth (n, J, 3) of neighbouring views."""
+        name, root = self.dataset.name, self.dataset.skeleton.root
+        image = torch.from_numpy(self.dataset.image(part)).to(self.device)
+        pred = self.lifter.lift(image, self.batch_size, source=name, first=part.start)
+        bad = ~pred.isfinite().flatten(1).all(1)
+        if bad.any():
+            raise InputError(f"{name}: the prediction for sample {part.start + int(bad.nonzero()[0])} is not finite")
+        target = torch.from_numpy(self.dataset.pose_3d[part]).to(self.device)
+        pred, target = metrics.root_relative(pred, root), metrics.root_relative(target, root)
+        return pred * (self.metres_per_unit * MILLIMETRES), target * MILLIMETRES
+
+
+class _Figures(NamedTuple):
+    """What a pass over the data set gives."""
+
+    per_pose: dict[str, np.ndarray]  # (N,) by key
+    per_joint: dict[str, Tensor]  # (J,) means by key
+    spread: np.ndarray  # (E,) of predicted bone lengths
+    true_spread: np.ndarray  # (E,)
+
+
+def _measure(predict: _Predict, dataset: PoseDataset, protocol: Protocol) -> _Figures:
+    """Lift and measure in parts: of the predictions nothing but one figure a pose and measure is kept."""
+    clip = dataset.sequence.astype(np.int64) * len(dataset.cameras) + dataset.camera
+    clip = np.unique(clip, return_inverse=True)[1].astype(np.int32)
+    spreads = [metrics.BoneLengthSpread(dataset.skeleton.edges, int(clip.max()) + 1, predict.device) for _ in range(2)]
+    per_pose = {measure.key: np.empty(len(dataset), np.float32) for measure in protocol.measures}
+    per_joint: dict[str, Tensor] = {}
+    for part in chunks(len(dataset), CHUNK):
+        poses = predict(part)
+        result = evaluate_poses(*poses, protocol.measures, root=dataset.skeleton.root)
+        for key, values in result.per_pose.items():
+            per_pose[key][part] = values.cpu().numpy()
+        for key, means in result.per_joint.items():
+            share = means * ((part.stop - part.start) / len(dataset))
+            per_joint[key] = per_joint[key] + share if key in per_joint else share
+        number = torch.from_numpy(clip[part]).to(predict.device, torch.int64)
+        for spread, pose in zip(spreads, poses, strict=True):
+            spread.add(pose, number)
+    return _Figures(per_pose, per_joint, *(spread.result().cpu().numpy() for spread in spreads))
+
+
+def _examples(predict: _Predict, errors: np.ndarray) -> Examples:
+    """Views at fixed quantiles of the error, lifted once more."""
+    ranked = np.argsort(errors, kind="stable")
+    views = [int(ranked[round(quantile * (len(ranked) - 1))]) for quantile in EXAMPLE_QUANTILES]
+    pred, target = zip(*(predict(slice(view, view + 1)) for view in views), strict=True)
+    return Examples(views, torch.cat(pred).cpu(), torch.cat(target).cpu())
+
+
+def _check(lifter: Predictor, dataset: PoseDataset) -> None:
     if len(dataset) == 0:
         raise InputError(f"{dataset.name}: no views to evaluate on")
     if dataset.pose_3d is None:
@@ -160,18 +228,6 @@ def predict(
             f"{dataset.name}: skeleton {dataset.skeleton.name} of {dataset.skeleton.num_joints} joints, "
             f"but the model lifts {lifter.skeleton.name} of {lifter.skeleton.num_joints}"
         )
-    unit, source = getattr(lifter, "metres_per_unit", None), STORED_UNIT
-    if unit is None:
-        unit, source = METRES_PER_BODY_UNIT, ASSUMED_UNIT
-    root = dataset.skeleton.root
-    pred = lifter.lift(torch.from_numpy(dataset.image()).to(device), batch_size=batch_size)
-    bad = ~pred.isfinite().flatten(1).all(1)
-    if bad.any():
-        raise InputError(
-            f"{dataset.name}: the prediction for sample {int(bad.nonzero()[0])} is not finite ({int(bad.sum())} such)"
-        )
-    target = metrics.root_relative(torch.from_numpy(dataset.pose_3d).to(device), root)
-    return metrics.root_relative(pred, root) * (unit * MILLIMETRES), target * MILLIMETRES, unit, source
 
 
 def scale_name(protocol: Protocol) -> str:
@@ -196,10 +252,3 @@ def _by_joint(per_joint: dict[str, Tensor], names: Iterable[str]) -> Table:
         name: {key: row[joint] for key, row in values.items() if np.isfinite(row[joint])}
         for joint, name in enumerate(names)
     }
-
-
-def _bone_length_spread(pose: Tensor, dataset: PoseDataset) -> np.ndarray:
-    clip = dataset.sequence.astype(np.int64) * len(dataset.cameras) + dataset.camera
-    return (
-        metrics.bone_length_spread(pose, dataset.skeleton.edges, torch.from_numpy(clip).to(pose.device)).cpu().numpy()
-    )

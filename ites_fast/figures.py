@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from ites_fast import metrics
 from ites_fast.data.dataset import PoseDataset
 from ites_fast.errors import InputError
-from ites_fast.evaluation import MILLIMETRES, Evaluation
+from ites_fast.evaluation import EXAMPLE_KEY, EXAMPLE_QUANTILES, Evaluation
 from ites_fast.files import atomic_path
 from ites_fast.skeleton import Skeleton
 
@@ -21,9 +21,7 @@ LEFT, RIGHT, MIDDLE, TRUTH = "#d95f02", "#1f78b4", "#444444", "#b8b8b8"
 LOSS_COLOURS = ("#1f78b4", "#d95f02", "#33a02c", "#6a3d9a", "#b15928", "#e7298a")
 DPI = 130
 
-QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 VIEWS = (("seen from the camera", 0.0), ("turned by 45°", 45.0), ("from the side (90°)", 90.0))
-CHOSEN_BY = "n_mpjpe/flip=none/scale=lstsq"
 CAPTION_LENGTH = 36
 SCALE_BAR = 500.0  # millimetres
 
@@ -83,19 +81,20 @@ def draw_losses(path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
 def draw_poses(path: str | Path, dataset: PoseDataset, evaluation: Evaluation) -> None:
     """Draw views at fixed quantiles of the error: the 2D input, and prediction and truth from three directions.
 
-    The prediction is scaled to the truth (least squares) and both have the root in the origin, as in ``CHOSEN_BY``;
+    The prediction is scaled to the truth (least squares) and both have the root in the origin, as in ``EXAMPLE_KEY``;
     its depth is never flipped. Nothing is chosen by eye.
     """
-    errors, p_errors = evaluation.per_pose[CHOSEN_BY], evaluation.per_pose["p_mpjpe/flip=none"]
-    ranked = np.argsort(errors, kind="stable")
-    chosen = [int(ranked[round(quantile * (len(ranked) - 1))]) for quantile in QUANTILES]
-    skeleton = dataset.skeleton
-    pred, target = _scaled_pair(evaluation, dataset, chosen)
+    errors, p_errors = evaluation.per_pose[EXAMPLE_KEY], evaluation.per_pose["p_mpjpe/flip=none"]
+    chosen, skeleton = evaluation.examples.views, dataset.skeleton
+    factor = metrics.fit_scale(evaluation.examples.pred, evaluation.examples.target, "lstsq", skeleton.root)
+    pred = (evaluation.examples.pred * factor[:, None, None]).numpy()
+    target = evaluation.examples.target.numpy()
     reach = 1.05 * max(np.abs(pred).max(), np.abs(target).max())
     figure = _figure(width=2.25 * len(chosen), height=2.3 * (1 + len(VIEWS)) + 0.9)
     grid = figure.subplots(1 + len(VIEWS), len(chosen), squeeze=False)
     for column, sample in enumerate(chosen):
-        place = "median" if QUANTILES[column] == 0.5 else f"{100 * QUANTILES[column]:.0f}th percentile"
+        percent = 100 * EXAMPLE_QUANTILES[column]
+        place = "median" if percent == 50 else f"{percent:.0f}th percentile"
         title = f"{place}\nn_mpjpe {errors[sample]:.0f} mm, p_mpjpe {p_errors[sample]:.0f} mm"
         grid[0, column].set_title(title, fontsize=8)
         grid[0, column].set_xlabel(_caption(dataset, sample), fontsize=6.5, color="#666666")
@@ -134,7 +133,7 @@ def draw_joint_errors(path: str | Path, evaluation: Evaluation, skeleton: Skelet
     places = np.arange(len(names))
     sides = [LEFT if j in skeleton.left else RIGHT if j in skeleton.right else MIDDLE for j in range(len(names))]
     for key, shift, alpha, label in (
-        (CHOSEN_BY, -0.2, 1.0, "n_mpjpe (flip=none, scale=lstsq)"),
+        (EXAMPLE_KEY, -0.2, 1.0, "n_mpjpe (flip=none, scale=lstsq)"),
         ("p_mpjpe/flip=none", 0.2, 0.45, "p_mpjpe (flip=none)"),
     ):
         values = [evaluation.by_joint[name][key] for name in names]
@@ -153,7 +152,7 @@ def draw_joint_errors(path: str | Path, evaluation: Evaluation, skeleton: Skelet
 
 def draw_error_histogram(path: str | Path, evaluation: Evaluation) -> None:
     """Draw how the errors of the views are distributed. Views beyond the axis are counted in the last bar."""
-    keys = {CHOSEN_BY: RIGHT, "p_mpjpe/flip=none": LEFT}
+    keys = {EXAMPLE_KEY: RIGHT, "p_mpjpe/flip=none": LEFT}
     limit = max(np.quantile(evaluation.per_pose[key], 0.99) for key in keys)
     bins = np.linspace(0, max(limit, 1e-3), 61)
     figure = _figure(width=7.0, height=3.8)
@@ -170,15 +169,6 @@ def draw_error_histogram(path: str | Path, evaluation: Evaluation) -> None:
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
-
-
-def _scaled_pair(evaluation: Evaluation, dataset: PoseDataset, chosen: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Prediction and truth of some views (n, J, 3): root-relative, millimetres, prediction scaled by least squares."""
-    root = dataset.skeleton.root
-    pred = evaluation.pred[chosen]
-    target = metrics.root_relative(pred.new_tensor(dataset.pose_3d[chosen]) * MILLIMETRES, root)
-    factor = metrics.fit_scale(pred, target, "lstsq", root)
-    return (pred * factor[:, None, None]).numpy(), target.numpy()
 
 
 def _turn(pose: np.ndarray, degrees: float) -> np.ndarray:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from ites_fast import metrics, ops
+from ites_fast.chunks import CHUNK, chunks
 from ites_fast.errors import InputError
 
 Metric = Literal["mpjpe", "n_mpjpe", "p_mpjpe", "pck@150", "auc", "stress", "flip_rate"]
-Flip = Literal["none", "best", "best_joint", "reflection"]
+FlipRule = Literal["none", "best", "best_joint", "reflection"]
 
-CHUNK = 65536  # poses at a time on a CPU, so that temporaries stay small
+CUDA_CHUNK = 16 * CHUNK  # a GPU wants more at a time
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Measure:
 
     metric: Metric
     scale: metrics.Scale = "none"
-    flip: Flip = "none"
+    flip: FlipRule = "none"
     joints: tuple[int, ...] | None = None
 
     @property
@@ -97,11 +98,9 @@ def evaluate_poses(
             f"poses: received {tuple(pred.shape)} and {tuple(target.shape)}, expected two of one shape (N, J, 3)"
         )
     N, J, _ = pred.shape
-    size = CHUNK if pred.device.type == "cpu" else N
     per_pose = {measure.key: pred.new_empty(N) for measure in measures}
     per_joint = {measure.key: pred.new_zeros(J, dtype=torch.float64) for measure in measures}
-    for start in range(0, N, size):
-        part = slice(start, min(start + size, N))
+    for part in chunks(N, CHUNK if pred.device.type == "cpu" else CUDA_CHUNK):
         candidates = _Candidates(pred[part], target[part], root)
         for measure in measures:
             values = candidates.values(measure)  # (n, J)
@@ -145,7 +144,8 @@ class _Candidates:
 
     def _values(self, measure: Measure, *, flipped: bool) -> Tensor:
         if measure.metric == "stress":
-            return metrics.joint_stress(self._scaled(measure.scale, flipped), self.target)
+            scaled = metrics.rescale_centred(self._candidate(flipped), self.target, measure.scale)
+            return metrics.joint_stress(scaled, self.target)
         alignment = "similarity" if measure.metric == "p_mpjpe" else measure.scale
         errors = self._joint_errors(alignment, flipped)
         if measure.metric == "pck@150":
@@ -160,15 +160,8 @@ class _Candidates:
             if alignment == "similarity":
                 self._errors[key] = ops.procrustes_errors(self._candidate(flipped), self.target)
             else:
-                difference = self._scaled(alignment, flipped) - self.target
-                self._errors[key] = torch.linalg.vector_norm(difference, dim=-1)
+                self._errors[key] = metrics.centred_joint_errors(self._candidate(flipped), self.target, alignment)
         return self._errors[key]
-
-    def _scaled(self, scale: metrics.Scale, flipped: bool) -> Tensor:
-        pred = self._candidate(flipped)
-        if scale == "none":
-            return pred
-        return pred * metrics.fit_scale_centred(pred, self.target, scale)[:, None, None]
 
     def _candidate(self, flipped: bool) -> Tensor:
         if flipped not in self.pred:

@@ -84,6 +84,16 @@ def fit_scale_centred(pred: Tensor, target: Tensor, scale: Scale) -> Tensor:
     raise InputError(f"scale: received {scale!r}, expected one of {', '.join(get_args(Scale))}")
 
 
+def rescale_centred(pred: Tensor, target: Tensor, scale: Scale) -> Tensor:
+    """Root-relative predictions (N, J, 3) times their ``fit_scale``."""
+    return pred if scale == "none" else pred * fit_scale_centred(pred, target, scale)[:, None, None]
+
+
+def centred_joint_errors(pred: Tensor, target: Tensor, scale: Scale) -> Tensor:
+    """``joint_errors`` of poses that are root-relative already, as they are: (N, J)."""
+    return torch.linalg.vector_norm(rescale_centred(pred, target, scale) - target, dim=-1)
+
+
 def joint_errors(pred: Tensor, target: Tensor, *, scale: Scale = "none", flip: Flip = "none", root: int = 0) -> Tensor:
     """Distance of each root-relative joint from its true place.
 
@@ -102,11 +112,10 @@ def joint_errors(pred: Tensor, target: Tensor, *, scale: Scale = "none", flip: F
     """
     _check(pred, target)
     pred, target = root_relative(pred, root), root_relative(target, root)
-    errors = _scaled_errors(pred, target, scale)
+    errors = centred_joint_errors(pred, target, scale)
     if _check_flip(flip) == "none":
         return errors
-    flipped = _scaled_errors(flip_depth(pred), target, scale)
-    return torch.where((flipped.mean(1) < errors.mean(1))[:, None], flipped, errors)
+    return _better(errors, centred_joint_errors(flip_depth(pred), target, scale))
 
 
 def aligned_joint_errors(pred: Tensor, target: Tensor, *, flip: Flip = "none") -> Tensor:
@@ -127,8 +136,7 @@ def aligned_joint_errors(pred: Tensor, target: Tensor, *, flip: Flip = "none") -
     errors = ops.procrustes_errors(pred, target)
     if _check_flip(flip) == "none":
         return errors
-    flipped = ops.procrustes_errors(flip_depth(pred), target)
-    return torch.where((flipped.mean(1) < errors.mean(1))[:, None], flipped, errors)
+    return _better(errors, ops.procrustes_errors(flip_depth(pred), target))
 
 
 def mpjpe(pred: Tensor, target: Tensor, *, scale: Scale = "none", flip: Flip = "none", root: int = 0) -> Tensor:
@@ -186,6 +194,8 @@ def joint_stress(pred: Tensor, target: Tensor) -> Tensor:
 def mpjve(pred: Tensor, target: Tensor, *, root: int = 0) -> Tensor:
     """Mean per-joint velocity error (Pavllo et al., CVPR 2019): first differences of root-relative joints.
 
+    For use as a library: ``evaluate`` reports no metric of motion, since its data may be thinned or not in sequence.
+
     Args:
         pred: predicted joints of one sequence (T, J, 3), already in the scale of ``target``.
         target: true joints (T, J, 3).
@@ -200,6 +210,7 @@ def mpjve(pred: Tensor, target: Tensor, *, root: int = 0) -> Tensor:
 def accel(pred: Tensor, target: Tensor, *, root: int = 0) -> Tensor:
     """Mean per-joint acceleration error (Kanazawa et al., CVPR 2019): second differences, (T, J, 3) -> (T - 2,).
 
+    For use as a library, as ``mpjve``.
     Arguments as for ``mpjve``; the unit is that of ``target`` per frame squared.
     """
     return _difference_errors(pred, target, order=2, root=root)
@@ -232,23 +243,54 @@ def bone_length_spread(pose: Tensor, edges: Sequence[tuple[int, int]], sequence:
     Returns:
         One spread per bone (len(edges),), float64. NaN where no sequence has two poses.
     """
-    child, parent = (torch.tensor(joints, device=pose.device) for joints in zip(*edges, strict=True))
-    length = torch.linalg.vector_norm(pose[:, child] - pose[:, parent], dim=-1).double()  # (N, E)
-    length = length / length.mean(1, keepdim=True)
     if sequence is None:
         sequence = torch.zeros(len(pose), dtype=torch.long, device=pose.device)
-    _, group, count = torch.unique(sequence, return_inverse=True, return_counts=True)
-    count = count[:, None].double()  # (S, 1)
-    zero = length.new_zeros(len(count), len(edges))
-    mean = zero.index_add(0, group, length) / count
-    variance = zero.index_add(0, group, (length - mean[group]).square()) / count
-    weight = count * (count > 1)
-    return (variance.sqrt() / mean * weight).sum(0) / weight.sum()
+    numbers, clip = torch.unique(sequence, return_inverse=True)
+    spread = BoneLengthSpread(edges, len(numbers), pose.device)
+    spread.add(pose, clip)
+    return spread.result()
 
 
-def _scaled_errors(pred: Tensor, target: Tensor, scale: Scale) -> Tensor:
-    factor = fit_scale_centred(pred, target, scale)[:, None, None]
-    return torch.linalg.vector_norm(pred * factor - target, dim=-1)
+class BoneLengthSpread:
+    """``bone_length_spread`` of poses that come in parts.
+
+    Args:
+        edges: bones as pairs of joints.
+        sequences: how many there are.
+        device: of the poses.
+    """
+
+    def __init__(self, edges: Sequence[tuple[int, int]], sequences: int, device: torch.device | str = "cpu") -> None:
+        self.child, self.parent = (torch.tensor(joints, device=device) for joints in zip(*edges, strict=True))
+        self.count = torch.zeros(sequences, 1, dtype=torch.float64, device=device)
+        self.mean = self.count.new_zeros(sequences, len(edges))
+        self.squares = torch.zeros_like(self.mean)  # sums of squared distances from the mean
+
+    def add(self, pose: Tensor, sequence: Tensor) -> None:
+        """Take in poses (n, J, 3) of the sequences (n,), numbered from 0. Parts merge as Chan et al. (1979) have it."""
+        length = torch.linalg.vector_norm(pose[:, self.child] - pose[:, self.parent], dim=-1).double()  # (n, E)
+        length = length / length.mean(1, keepdim=True)
+        present, group, count = torch.unique(sequence, return_inverse=True, return_counts=True)
+        count = count[:, None].double()  # (S, 1)
+        zero = length.new_zeros(len(count), length.shape[1])
+        mean = zero.index_add(0, group, length) / count
+        squares = zero.index_add(0, group, (length - mean[group]).square())
+        before, shift = self.count[present], mean - self.mean[present]
+        total = before + count
+        self.count[present] = total
+        self.mean[present] += shift * count / total
+        self.squares[present] += squares + shift.square() * before * count / total
+
+    def result(self) -> Tensor:
+        """One spread per bone (E,), float64. NaN where no sequence has two poses."""
+        weight = self.count * (self.count > 1)
+        deviation = (self.squares / self.count.clamp(min=1)).sqrt()
+        return torch.where(weight > 0, deviation / self.mean * weight, 0).sum(0) / weight.sum()
+
+
+def _better(errors: Tensor, flipped: Tensor) -> Tensor:
+    """For each pose the candidate with the smaller mean over joints (N, J)."""
+    return torch.where((flipped.mean(1) < errors.mean(1))[:, None], flipped, errors)
 
 
 def _difference_errors(pred: Tensor, target: Tensor, *, order: int, root: int) -> Tensor:

@@ -1,19 +1,18 @@
 """What turns image coordinates into the networks' input, and their output back into the camera's frame."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
+from ites_fast.chunks import CHUNK, chunks
 from ites_fast.errors import InputError
 from ites_fast.skeleton import Skeleton
 
 View = Literal["camera", "root"]
-Scale = Literal["dataset", "pose"]
+InputScale = Literal["dataset", "pose"]
 
-CHUNK = 65536  # poses at a time, so that temporaries stay small
 MIN_SIZE = 1e-6  # image coordinates; a thousandth of a pixel at a focal length of 1000
 
 
@@ -40,7 +39,7 @@ class Normalization:
     """
 
     view: View
-    scale: Scale
+    scale: InputScale
     constant: float
     root: int
     head: int
@@ -49,8 +48,8 @@ class Normalization:
     def __post_init__(self) -> None:
         if self.view not in get_args(View):
             raise InputError(f"view must be one of {get_args(View)}, got {self.view!r}")
-        if self.scale not in get_args(Scale):
-            raise InputError(f"scale must be one of {get_args(Scale)}, got {self.scale!r}")
+        if self.scale not in get_args(InputScale):
+            raise InputError(f"scale must be one of {get_args(InputScale)}, got {self.scale!r}")
 
     @classmethod
     def fit(
@@ -58,7 +57,7 @@ class Normalization:
         image: Tensor,
         skeleton: Skeleton,
         view: View = "root",
-        scale: Scale = "pose",
+        scale: InputScale = "pose",
         camera_depth: float = 5.0,
         *,
         source: str = "poses",
@@ -80,14 +79,19 @@ class Normalization:
             raise InputError(f"{source}: no poses to fit the normalization to")
         unit = cls(view, scale, 1.0, skeleton.root, skeleton.head, camera_depth)
         total = 0.0
-        for start, chunk in _chunks(image):
-            pose_2d = unit._apply_chunk(chunk, start, source).pose_2d
+        for part in chunks(len(image), CHUNK):
+            pose_2d = unit._apply_chunk(image[part], part.start, source).pose_2d
             total += pose_2d[:, skeleton.head].norm(dim=-1).sum(dtype=torch.float64).item()
         constant = len(image) / (camera_depth * total)
         return cls(view, scale, constant, skeleton.root, skeleton.head, camera_depth)
 
-    def apply(self, image: Tensor, *, source: str = "poses") -> NormalizedPoses:
+    def apply(self, image: Tensor, *, source: str = "poses", first: int = 0) -> NormalizedPoses:
         """Normalise image coordinates (N, J, 2), on their device and in their dtype.
+
+        Args:
+            image: undistorted image coordinates, (u - c) / f.
+            source: what error messages call the poses, for example the file's name.
+            first: what error messages call the first sample.
 
         Raises:
             InputError: joints that are not finite, a pose of zero size, or (view "root") a joint more than 90
@@ -95,9 +99,8 @@ class Normalization:
         """
         pose_2d, scale = torch.empty_like(image), image.new_empty(len(image))
         rotation = image.new_empty(len(image), 3, 3) if self.view == "root" else None
-        for start, chunk in _chunks(image):
-            part = slice(start, start + len(chunk))
-            pose_2d[part], chunk_rotation, scale[part] = self._apply_chunk(chunk, start, source)
+        for part in chunks(len(image), CHUNK):
+            pose_2d[part], chunk_rotation, scale[part] = self._apply_chunk(image[part], first + part.start, source)
             if rotation is not None:
                 rotation[part] = chunk_rotation
         return NormalizedPoses(pose_2d, rotation, scale)
@@ -111,8 +114,8 @@ class Normalization:
             InputError: as ``apply``.
         """
         pose_2d = torch.empty_like(image)
-        for start, chunk in _chunks(image):
-            pose_2d[start : start + len(chunk)] = self._apply_chunk(chunk, start, source).pose_2d
+        for part in chunks(len(image), CHUNK):
+            pose_2d[part] = self._apply_chunk(image[part], part.start, source).pose_2d
         return pose_2d
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,11 +178,6 @@ def rotation_to_root(root: Tensor) -> Tensor:
 def turn_back(pose_3d: Tensor, view_rotation: Tensor | None) -> Tensor:
     """Poses (N, J, 3) of the virtual view in the true camera's frame; ``None`` leaves them as they are."""
     return pose_3d if view_rotation is None else pose_3d @ view_rotation
-
-
-def _chunks(image: Tensor) -> Iterator[tuple[int, Tensor]]:
-    for start in range(0, len(image), CHUNK):
-        yield start, image[start : start + CHUNK]
 
 
 def _require(good: Tensor, start: int, source: str, problem: str) -> None:

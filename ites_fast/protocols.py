@@ -9,7 +9,7 @@ from typing import Literal
 
 from ites_fast import metrics
 from ites_fast.errors import InputError
-from ites_fast.measures import Flip, Measure
+from ites_fast.measures import FlipRule, Measure
 
 ProtocolName = Literal["strict", "ites", "c3dpo", "elepose"]
 
@@ -54,7 +54,7 @@ SCALES = {
 
 def common_rows(procrustes: metrics.Scale, pck_scale: metrics.Scale) -> tuple[Measure, ...]:
     """The rows of every protocol, without and with the flip oracle."""
-    flips: tuple[Flip, ...] = ("none", "best")
+    flips: tuple[FlipRule, ...] = ("none", "best")
     rows = (
         ("p_mpjpe", "none"),
         ("n_mpjpe", "lstsq"),

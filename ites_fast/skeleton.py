@@ -43,13 +43,16 @@ class Skeleton:
 
     @cached_property
     def symmetric_bones(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of indices into ``edges``: a bone of the left side and its mirror image."""
+        """Pairs of indices into ``edges``: a bone of the left side and its mirror image. Offered to users."""
         bone = {child: index for index, (child, _) in enumerate(self.edges)}
         return tuple((bone[a], bone[b]) for a, b in zip(self.left, self.right, strict=True))
 
     @cached_property
     def flip_order(self) -> tuple[int, ...]:
-        """Permutation that swaps left and right: ``pose[..., flip_order, :]`` with x negated is the mirror image."""
+        """Permutation that swaps left and right: ``pose[..., flip_order, :]`` with x negated is the mirror image.
+
+        Offered to users, for augmentation by mirror images: nothing in this package needs it.
+        """
         order = list(range(self.num_joints))
         for a, b in zip(self.left, self.right, strict=True):
             order[a], order[b] = b, a

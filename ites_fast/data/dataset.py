@@ -1,15 +1,14 @@
 """Poses as a struct of arrays: what every reader returns and everything above the readers takes."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ites_fast.camera import Camera, undistort
+from ites_fast.chunks import chunks
 from ites_fast.errors import InputError
 from ites_fast.skeleton import Skeleton
 
-CHUNK = 65536  # views at a time, so that temporaries stay small
 MIN_SIZE_PX = 1e-3  # hip and head closer than this are the same point
 
 
@@ -37,8 +36,12 @@ class PoseDataset:
     def __len__(self) -> int:
         return len(self.pose_2d)
 
-    def image(self) -> np.ndarray:
-        """Image coordinates (N, J, 2) float32: (u - c) / f with the lens distortion removed."""
+    def image(self, which: slice = slice(None)) -> np.ndarray:
+        """Image coordinates (n, J, 2) float32: (u - c) / f with the lens distortion removed.
+
+        Args:
+            which: the views to take, all by default.
+        """
         if len(self.cameras) == 0:
             raise InputError(f"{self.name}: no cameras, so pixels cannot be turned into image coordinates")
         focal, principal, radial, tangential = (
@@ -47,10 +50,11 @@ class PoseDataset:
         )
         factor = np.array([camera.tangential_factor for camera in self.cameras])[:, None]
         distorted = any(camera.has_distortion for camera in self.cameras)
-        image = np.empty(self.pose_2d.shape, np.float32)
-        for part in chunks(len(self)):
-            c = self.camera[part]
-            coordinates = (self.pose_2d[part] - principal[c]) / focal[c]
+        pose_2d, camera = self.pose_2d[which], self.camera[which]
+        image = np.empty(pose_2d.shape, np.float32)
+        for part in chunks(len(image)):
+            c = camera[part]
+            coordinates = (pose_2d[part] - principal[c]) / focal[c]
             if distorted:
                 coordinates = undistort(coordinates, radial[c], tangential[c], factor[c])
             image[part] = coordinates
@@ -102,9 +106,3 @@ class PoseDataset:
         if too_small.any():
             sample = part.start + int(too_small.argmax())
             raise InputError(f"{self.name}: pose_2d of sample {sample} has zero size: hip and head coincide")
-
-
-def chunks(length: int, size: int = CHUNK) -> Iterator[slice]:
-    """Slices that cover ``range(length)``."""
-    for start in range(0, length, size):
-        yield slice(start, min(start + size, length))

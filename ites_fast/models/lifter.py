@@ -1,11 +1,15 @@
 """The model to deploy: a network with the normalisation that it was trained on."""
 
+from typing import overload
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ites_fast.chunks import chunks
 from ites_fast.errors import InputError
 from ites_fast.normalization import Normalization, turn_back
-from ites_fast.reference.rotate_project import unproject
+from ites_fast.ops import unproject
 from ites_fast.skeleton import Skeleton
 
 
@@ -34,30 +38,49 @@ class Lifter(nn.Module):
         root = self.skeleton.root
         return pose_3d - pose_3d[:, root : root + 1]
 
-    @torch.inference_mode()
-    def lift(self, image: Tensor, batch_size: int = 1024) -> Tensor:
-        """Lift image coordinates to poses in the camera's frame.
+    @overload
+    def lift(self, image: Tensor, batch_size: int = ..., *, source: str = ..., first: int = ...) -> Tensor: ...
 
-        The network must be in eval mode. Poses are computed in batches, on the device of the network.
+    @overload
+    def lift(self, image: np.ndarray, batch_size: int = ..., *, source: str = ..., first: int = ...) -> np.ndarray: ...
+
+    @torch.no_grad()
+    def lift(self, image, batch_size=1024, *, source="image", first=0):
+        """Lift image coordinates to poses in the camera's frame, without gradients.
+
+        The network must be in eval mode. Poses are computed in batches, on the device and in the dtype of the network.
 
         Args:
-            image: undistorted image coordinates (u - c) / f (N, J, 2).
+            image: undistorted image coordinates (u - c) / f (N, J, 2), a tensor or an array of any real dtype.
+                ``Camera.undistort`` makes them from pixels.
             batch_size: poses at a time.
+            source: what error messages call the poses, for example the file's name.
+            first: what error messages call the first sample.
 
         Returns:
-            Root-relative poses (N, J, 3) in the camera's frame (x right, y down, z forward), in body units, on the
-            device of ``image``.
+            Root-relative poses (N, J, 3) in the camera's frame (x right, y down, z forward), in body units, in the
+            network's dtype: a tensor on the device of ``image`` for a tensor, an array for an array.
 
         Raises:
-            InputError: the number of joints is not the skeleton's, or a pose cannot be normalised.
+            InputError: the number of joints is not the skeleton's, what is given is not real numbers, or a pose cannot
+                be normalised.
         """
+        if not isinstance(image, Tensor):
+            array = np.asarray(image)
+            if array.dtype.kind not in "iuf":
+                raise InputError(f"{source}: received {array.dtype}, expected real numbers")
+            dtype = np.float32 if array.dtype.itemsize <= 4 else np.float64
+            tensor = torch.from_numpy(np.require(array, dtype, ["C", "W"]))
+            return self.lift(tensor, batch_size, source=source, first=first).numpy()
         joints = self.skeleton.num_joints
         if image.ndim != 3 or image.shape[1:] != (joints, 2):
-            raise InputError(f"image: expected (N, {joints}, 2) for {self.skeleton.name}, got {tuple(image.shape)}")
-        device = next(self.network.parameters()).device
-        poses = [self._lift_batch(part.to(device)).to(image.device) for part in image.split(batch_size)]
-        return torch.cat(poses) if poses else image.new_empty(0, joints, 3)
-
-    def _lift_batch(self, image: Tensor) -> Tensor:
-        normalized = self.normalization.apply(image)
-        return turn_back(self.lift_normalized(normalized.pose_2d), normalized.view_rotation)
+            raise InputError(f"{source}: expected (N, {joints}, 2) for {self.skeleton.name}, got {tuple(image.shape)}")
+        if image.is_complex():
+            raise InputError(f"{source}: received {image.dtype}, expected real numbers")
+        parameter = next(self.network.parameters())
+        poses = image.new_empty(len(image), joints, 3, dtype=parameter.dtype)
+        for part in chunks(len(image), batch_size):
+            batch = image[part].to(parameter)
+            normalized = self.normalization.apply(batch, source=source, first=first + part.start)
+            poses[part] = turn_back(self.lift_normalized(normalized.pose_2d), normalized.view_rotation)
+        return poses
