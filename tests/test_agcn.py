@@ -77,8 +77,9 @@ def test_op_matches_reference(B, J, physical, nonphysical, device):
 
 
 @pytest.mark.parametrize(("B", "J"), [(3, 17), (64, 17), (16, 25)])
-def test_float32_op_matches_reference(B, J, device):
-    inputs = Inputs(B, J, "shared", "concat", device=device)
+@pytest.mark.parametrize(("physical", "nonphysical"), PAIRS[:2])
+def test_float32_op_matches_reference(B, J, physical, nonphysical, device):
+    inputs = Inputs(B, J, physical, nonphysical, device=device)
     truth = [leaf.requires_grad_() for leaf in inputs.leaves]
     ours = [leaf.detach().float().requires_grad_() for leaf in truth]
     expected, _ = inputs.layer(reference.agcn, truth)
@@ -137,8 +138,9 @@ def test_maximum_of_equal_joints_goes_to_the_first():
     torch.testing.assert_close(grads[1], grads[0], rtol=1e-9, atol=1e-10)
 
 
-def test_non_contiguous_features(device):
-    inputs = Inputs(4, 17, "shared", "concat", device=device)
+@pytest.mark.parametrize(("physical", "nonphysical"), PAIRS[:2])
+def test_non_contiguous_features(physical, nonphysical, device):
+    inputs = Inputs(4, 17, physical, nonphysical, device=device)
     expected, _ = inputs.layer(ops.agcn)
     inputs.leaves[0] = inputs.leaves[0].transpose(0, 1).contiguous().transpose(0, 1)
     torch.testing.assert_close(inputs.layer(ops.agcn)[0], expected)
@@ -151,7 +153,7 @@ def test_statistics_carry_no_gradient(physical, nonphysical):
     assert not any(tensor.requires_grad for tensor in flat(statistics))
 
 
-def operator_arguments(B, J, device):
+def official_arguments(B, J, device):
     inputs = Inputs(B, J, "shared", "concat", device=device)
     draw = inputs.draw
     folded = [(2 * C + 2 * INNER, C), (C,), (), (INNER,), (C, INNER), (C,)]
@@ -159,13 +161,33 @@ def operator_arguments(B, J, device):
     return tuple((draw(shape) if shape else draw((1,))[0]).detach().requires_grad_() for shape in shapes)
 
 
+def paper_arguments(B, J, device, D=C + 2):
+    draw = Inputs(B, J, "channel", "softmax", device=device).draw
+    joint = torch.arange(J, device=device)
+    perceptron = [(INNER,), (INNER, INNER), (INNER,)]
+    shapes = [(B, J, C), (D, J, J), (2 * D + 2 * INNER, C), *perceptron, *perceptron, (D,), (D,)]
+    features, mixing, *others = (draw(shape).detach().requires_grad_() for shape in shapes)
+    return features, mixing, (joint[:, None] - joint).abs() <= 1, *others
+
+
+ARGUMENTS = {"agcn_official": official_arguments, "agcn_paper": paper_arguments}
+
+
 @pytest.mark.parametrize("J", [1, 4, 17])
-def test_op_registration(J, device):
-    torch.library.opcheck(torch.ops.ites_fast.agcn_official.default, operator_arguments(3, J, device))
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_op_registration(name, J, device):
+    torch.library.opcheck(getattr(torch.ops.ites_fast, name).default, ARGUMENTS[name](3, J, device))
 
 
-def test_op_compiles():
-    inputs = Inputs(3, 17, "shared", "concat")
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_operator_gradient(name):
+    operator = getattr(torch.ops.ites_fast, name)
+    assert torch.autograd.gradcheck(lambda *inputs: operator(*inputs)[0], ARGUMENTS[name](3, 5, "cpu"), fast_mode=True)
+
+
+@pytest.mark.parametrize(("physical", "nonphysical"), PAIRS[:2])
+def test_op_compiles(physical, nonphysical):
+    inputs = Inputs(3, 17, physical, nonphysical)
     leaves = tuple(leaf.requires_grad_() for leaf in inputs.leaves)
 
     def loss(*leaves):

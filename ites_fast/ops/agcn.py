@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from ites_fast.ops import agcn_official
+from ites_fast.ops import agcn_official, agcn_paper
 from ites_fast.ops.channel_mix import channel_mix
-from ites_fast.ops.linear import linear
 from ites_fast.ops.norm_relu import check_rows, norm_relu
 from ites_fast.reference.agcn import (
     ChannelGraph,
@@ -29,8 +28,8 @@ def agcn(
 ) -> tuple[Tensor, LayerStatistics]:
     """One layer: physical graph plus nonphysical graph, batch norm, ReLU. See ``reference.agcn``.
 
-    In training, the released code's pair of graphs is one operator with its own backward, and the paper's pair a few;
-    any other pair is PyTorch up to the batch norm.
+    In training, the released code's pair of graphs and the paper's pair are one operator each, with its own backward:
+    ``agcn_official`` and ``agcn_paper``. Any other pair is differentiated by PyTorch up to the batch norm.
 
     Args:
         features: (B, J, C).
@@ -49,17 +48,21 @@ def agcn(
     if features.ndim != 3:
         raise ValueError(f"features must be (B, J, C), got {tuple(features.shape)}")
     official = isinstance(physical, SharedGraph) and isinstance(nonphysical, ConcatGraph)
+    paper = isinstance(physical, ChannelGraph) and isinstance(nonphysical, SoftmaxGraph)
     if statistics is None:
         check_rows(features)
     if official and statistics is None:
         return _official(features, mixing, physical, nonphysical, norm)
+    if paper and statistics is None:
+        return _paper(features, mixing, physical, nonphysical, norm)
     if official:
         return _official_inference(features, mixing, physical, nonphysical, norm, statistics), statistics
     inner = statistics and statistics.inner
     if isinstance(physical, SharedGraph) and nonphysical is None:
         mixed = _shared_graph(features, mixing, physical)
-    elif isinstance(physical, ChannelGraph) and isinstance(nonphysical, SoftmaxGraph):
-        mixed = _paper_sum(features.contiguous(), mixing, physical, nonphysical)
+    elif paper:
+        folded = agcn_paper.fold(physical, nonphysical)
+        mixed = agcn_paper.mix(features.contiguous(), mixing, physical.adjacency, folded).mixed
     else:
         mixed, inner = graph_sum(features, mixing, physical, nonphysical, inner)
     output, layer = norm_relu(mixed, norm, statistics and statistics.layer)
@@ -89,18 +92,14 @@ def _shared_graph(features: Tensor, mixing: Tensor, graph: SharedGraph) -> Tenso
     return torch.baddbmm(own * projected[..., :D] + graph.bias, neighbours.expand(B, J, J), projected[..., D:])
 
 
-def _paper_sum(features: Tensor, mixing: Tensor, physical: ChannelGraph, nonphysical: SoftmaxGraph) -> Tensor:
-    """``reference.graph_sum`` of the paper's pair: all projections of the features are one product."""
-    D, inner = physical.weight.shape[1], nonphysical.query_bias.shape[0]
-    hidden_weights = [nonphysical.query_hidden_weight, nonphysical.key_hidden_weight]
-    projection = torch.cat([physical.weight.mT, nonphysical.value_weight.mT, *hidden_weights])  # (2 D + 2 I, C)
-    own, values, query_hidden, key_hidden = linear(features, projection).split([D, D, inner, inner], dim=2)
-    query_hidden = (query_hidden + nonphysical.query_hidden_bias).relu()
-    key_hidden = (key_hidden + nonphysical.key_hidden_bias).relu()
-    queries = linear(query_hidden, nonphysical.query_weight) + nonphysical.query_bias  # (B, J, I)
-    keys = linear(key_hidden, nonphysical.key_weight) + nonphysical.key_bias  # (B, J, I)
-    affinity = (queries @ keys.mT).softmax(dim=-1)  # (B, J, J)
-    return torch.baddbmm(channel_mix(own, mixing, physical.adjacency).relu(), affinity, values)
+def _paper(
+    features: Tensor, mixing: Tensor, physical: ChannelGraph, nonphysical: SoftmaxGraph, norm: Norm
+) -> tuple[Tensor, LayerStatistics]:
+    folded = agcn_paper.fold(physical, nonphysical)
+    layer = agcn_paper.Layer(
+        *agcn_paper.forward(features.contiguous(), mixing.contiguous(), physical.adjacency, *folded, *norm)
+    )
+    return layer.output, LayerStatistics(Statistics(layer.mean, layer.var), None)
 
 
 def _official(

@@ -51,13 +51,16 @@ def _(features, mixing, adjacency):
 
 
 @torch.library.custom_op("ites_fast::channel_mix_backward", mutates_args=())
-def _backward(grad_output: Tensor, features: Tensor, mixing: Tensor, adjacency: Tensor) -> tuple[Tensor, Tensor]:
+def channel_mix_backward(
+    grad_output: Tensor, features: Tensor, mixing: Tensor, adjacency: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the features and, on the edges, of the mixing."""
     grad_features = reference.channel_mix(grad_output, mixing.mT, adjacency.mT)
     grad_mixing = torch.einsum("bid,bjd->dij", grad_output, features) * adjacency
     return grad_features.contiguous(), grad_mixing.contiguous()
 
 
-@_backward.register_kernel("cpu")
+@channel_mix_backward.register_kernel("cpu")
 def _(grad_output, features, mixing, adjacency):
     grad_mixing = torch.zeros_like(mixing)
     for i, j in adjacency.nonzero().tolist():
@@ -65,7 +68,7 @@ def _(grad_output, features, mixing, adjacency):
     return _mix(grad_output, mixing.permute(2, 1, 0), adjacency.mT), grad_mixing
 
 
-@_backward.register_fake
+@channel_mix_backward.register_fake
 def _(grad_output, features, mixing, adjacency):
     return features.new_empty(features.shape), torch.empty_like(mixing)
 
@@ -84,7 +87,7 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, grad_output: Tensor):
-    return *_backward(grad_output.contiguous(), *ctx.saved_tensors), None
+    return *channel_mix_backward(grad_output.contiguous(), *ctx.saved_tensors), None
 
 
 _forward.register_autograd(_autograd, setup_context=_setup_context)
