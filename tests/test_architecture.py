@@ -53,6 +53,11 @@ def test_imports_point_down(module):
         assert set(imported(path)) <= allowed, f"{path.relative_to(ROOT)} imports what stands above or before it"
 
 
+@pytest.mark.parametrize("module", ["models", "losses", "views"])
+def test_networks_and_losses_use_the_operators(module):
+    assert all("reference" not in imported(path) for path in sources(module))
+
+
 @pytest.mark.parametrize(("folder", "itself"), [(PACKAGE / "reference", "reference"), (KERNELS, "kernels")])
 def test_definition_and_kernels_know_only_themselves(folder, itself):
     assert all(set(imported(path)) <= {itself} for path in folder.rglob("*.py"))

@@ -6,9 +6,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ites_fast.ops import agcn, edge_softmax, physical_graph
-from ites_fast.reference.agcn import ChannelGraph, ConcatGraph, LayerStatistics, SharedGraph, SoftmaxGraph
-from ites_fast.reference.norm_relu import Norm, Statistics
+from ites_fast.ops import (
+    ChannelGraph,
+    ConcatGraph,
+    LayerStatistics,
+    Norm,
+    SharedGraph,
+    SoftmaxGraph,
+    Statistics,
+    agcn,
+    edge_softmax,
+    physical_graph,
+)
 from ites_fast.skeleton import Skeleton
 
 EdgeWeights = Literal["per_channel", "shared"]
