@@ -54,32 +54,6 @@ def test_a_loaded_model_lifts_as_the_saved_one(name, image, tmp_path):
         assert torch.equal(loaded.lift(image), lifter.lift(image))
 
 
-def test_a_lifter_gives_root_relative_poses_in_any_batch_size(lifter, image):
-    pose_3d = lifter.lift(image)
-    assert pose_3d.shape == (5, 17, 3)
-    assert torch.equal(pose_3d[:, 0], torch.zeros(5, 3))
-    torch.testing.assert_close(lifter.lift(image, batch_size=2), pose_3d)
-    assert lifter.lift(image[:0]).shape == (0, 17, 3)
-
-
-def test_a_depth_network_keeps_the_image(image):
-    """Reprojection of a student is exact: seen from the root's distance, every joint lies on its own ray."""
-    torch.manual_seed(0)
-    network = build_network("student", H36M_17, ARCHITECTURES["student"])
-    lifter = Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
-    normalized = lifter.normalization.apply(image)
-    with torch.no_grad():
-        depth = network(normalized.pose_2d)[..., None]
-        pose_3d = lifter.lift_normalized(normalized.pose_2d)
-    distance = depth[:, :1] + lifter.normalization.camera_depth
-    torch.testing.assert_close(pose_3d[..., :2] / (pose_3d[..., 2:] + distance), normalized.pose_2d)
-
-
-def test_a_lifter_refuses_another_number_of_joints(lifter):
-    with pytest.raises(InputError, match=r"expected \(N, 17, 2\) for h36m_17, got \(3, 16, 2\)"):
-        lifter.lift(torch.zeros(3, 16, 2))
-
-
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"checkpoint .*lifter\.safetensors: no such file"):
         checkpoint.load_lifter(tmp_path)

@@ -12,6 +12,8 @@ from ites_fast.normalization import Normalization, turn_back
 from ites_fast.ops import unproject
 from ites_fast.skeleton import Skeleton
 
+EXPECTED = "expected floating point image coordinates (u - c) / f; Camera.undistort makes them from pixels"
+
 
 class Lifter(nn.Module):
     """Lifts image coordinates to 3D poses, whatever network does it.
@@ -51,7 +53,7 @@ class Lifter(nn.Module):
         The network must be in eval mode. Poses are computed in batches, on the device and in the dtype of the network.
 
         Args:
-            image: undistorted image coordinates (u - c) / f (N, J, 2), a tensor or an array of any real dtype.
+            image: undistorted image coordinates (u - c) / f (N, J, 2), a tensor or an array of any floating dtype.
                 ``Camera.undistort`` makes them from pixels.
             batch_size: poses at a time.
             source: what error messages call the poses, for example the file's name.
@@ -62,21 +64,21 @@ class Lifter(nn.Module):
             network's dtype: a tensor on the device of ``image`` for a tensor, an array for an array.
 
         Raises:
-            InputError: the number of joints is not the skeleton's, what is given is not real numbers, or a pose cannot
+            InputError: the number of joints is not the skeleton's, the dtype is not floating, or a pose cannot
                 be normalised.
         """
         if not isinstance(image, Tensor):
             array = np.asarray(image)
-            if array.dtype.kind not in "iuf":
-                raise InputError(f"{source}: received {array.dtype}, expected real numbers")
+            if array.dtype.kind != "f":
+                raise InputError(f"{source}: received {array.dtype}, {EXPECTED}")
             dtype = np.float32 if array.dtype.itemsize <= 4 else np.float64
             tensor = torch.from_numpy(np.require(array, dtype, ["C", "W"]))
             return self.lift(tensor, batch_size, source=source, first=first).numpy()
         joints = self.skeleton.num_joints
         if image.ndim != 3 or image.shape[1:] != (joints, 2):
             raise InputError(f"{source}: expected (N, {joints}, 2) for {self.skeleton.name}, got {tuple(image.shape)}")
-        if image.is_complex():
-            raise InputError(f"{source}: received {image.dtype}, expected real numbers")
+        if not image.is_floating_point():
+            raise InputError(f"{source}: received {image.dtype}, {EXPECTED}")
         parameter = next(self.network.parameters())
         poses = image.new_empty(len(image), joints, 3, dtype=parameter.dtype)
         for part in chunks(len(image), batch_size):
