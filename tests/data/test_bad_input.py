@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from ites_fast import cli, evaluate
+from ites_fast.checkpoint import save_model
 from ites_fast.data.mocap17 import BUNDLED
+from ites_fast.models import Lifter, build_network
+from ites_fast.normalization import Normalization
+from ites_fast.skeleton import H36M_17
 
 
 class Forbidden:
@@ -35,6 +39,17 @@ def spoiled(tmp_path):
     return write
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    options = {"blocks": 1, "width": 8, "bottleneck": 4, "atoms": 2}
+    lifter = Lifter(
+        build_network("teacher", H36M_17, options), H36M_17, Normalization("root", "pose", 0.1, root=0, head=10)
+    )
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(path, lifter, {"network": "teacher", "options": options}, {})
+    return path
+
+
 def missing(tmp_path, raw, spoiled):
     return tmp_path / "bad.npz"
 
@@ -59,6 +74,13 @@ def infinite_joint(tmp_path, raw, spoiled):
 
 def zero_size(tmp_path, raw, spoiled):
     return spoiled(lambda content: content["pose_2d"].__setitem__(3, 500))
+
+
+def joint_behind_the_view(tmp_path, raw, spoiled):
+    def change(content):
+        content["pose_2d"][3, 0], content["pose_2d"][3, 5] = (4500, 500), (-3500, 500)
+
+    return spoiled(change)
 
 
 def empty_split(tmp_path, raw, spoiled):
@@ -90,16 +112,24 @@ def motion_of_another_skeleton(tmp_path, raw, spoiled):
         (nan_joint, "bad.npz: pose_2d of sample 3, joint 5 (left_knee), is nan"),
         (infinite_joint, "bad.npz: pose_3d of sample 3, joint 5 (left_knee), is inf"),
         (zero_size, "bad.npz: pose_2d of sample 3 has zero size: hip and head coincide"),
+        (joint_behind_the_view, "bad.npz: sample 3 has a joint more than 90 degrees away from the root joint"),
         (empty_split, "bad.npz: the test split is empty"),
         (forbidden_pickle, "bad.npz: refused to unpickle posix.getcwd"),
         (broken_hierarchy, "bad.bvh, line 4: broken hierarchy: 'OFFSET 0.00000 0.00000 0.00000' is not understood"),
         (motion_of_another_skeleton, "rclavicle has 2 values, expected 3 (rx ry rz) by the skeleton bad.asf"),
     ],
 )
-def test_message_and_exit_status(tmp_path, raw, spoiled, monkeypatch, capsys, build, message):
+def test_message_and_exit_status(tmp_path, raw, spoiled, checkpoint, monkeypatch, capsys, build, message):
     path = build(tmp_path, raw, spoiled)
-    monkeypatch.setattr(evaluate, "load_lifter", lambda *arguments: None)  # the data is read after the model
-    monkeypatch.setattr(sys, "argv", ["evaluate", "--checkpoint", "unused", "--device", "cpu", "--data", str(path)])
+    before = sorted(tmp_path.iterdir())
+    arguments = {
+        "--checkpoint": checkpoint,
+        "--device": "cpu",
+        "--data": path,
+        "--json": tmp_path / "metrics.json",
+        "--figures": tmp_path / "figures",
+    }
+    monkeypatch.setattr(sys, "argv", ["evaluate", *(str(word) for pair in arguments.items() for word in pair)])
     with pytest.raises(SystemExit) as stop:
         cli.run(evaluate.main, evaluate.EvaluateOptions, prog="evaluate", description="")
     assert stop.value.code == 2
@@ -107,3 +137,4 @@ def test_message_and_exit_status(tmp_path, raw, spoiled, monkeypatch, capsys, bu
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before  # nothing is written
