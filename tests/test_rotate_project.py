@@ -87,9 +87,20 @@ def test_turning_by_a_rotation_and_its_inverse_is_a_projection():
     )
 
 
-def test_op_registration(device):
-    tensors = [tensor.requires_grad_() for tensor in inputs(2, 3, 5, device=device)]
+@pytest.mark.parametrize("wanted", [(True, True), (True, False), (False, True)], ids=["both", "pose", "rotation"])
+def test_op_registration(wanted, device):
+    tensors = [tensor.requires_grad_(want) for tensor, want in zip(inputs(2, 3, 5, device=device), wanted, strict=True)]
     torch.library.opcheck(torch.ops.ites_fast.rotate_project.default, (*tensors, CAMERA_DEPTH))
+
+
+def test_gradient_of_the_pose_alone(device):
+    pose, rotation = inputs(2, 3, 5, device=device)
+    pose.requires_grad_()
+    grads = [
+        torch.autograd.grad(function(pose, rotation, CAMERA_DEPTH).sin().sum(), pose)
+        for function in (ops.rotate_project, reference.rotate_project)
+    ]
+    torch.testing.assert_close(*grads)
 
 
 def test_op_compiles():

@@ -45,25 +45,35 @@ def _(pose, rotation, camera_depth):
 
 @torch.library.custom_op("ites_fast::rotate_project_backward", mutates_args=())
 def _backward(
-    grad_uv: Tensor, uv: Tensor, pose: Tensor, rotation: Tensor, camera_depth: float
+    grad_uv: Tensor, uv: Tensor, pose: Tensor, rotation: Tensor, camera_depth: float, with_rotation: bool
 ) -> tuple[Tensor, Tensor]:
-    z = torch.einsum("sbk,bjk->sbj", rotation[:, :, 2], pose)  # (S, B, J)
-    distance = z[..., None] + camera_depth
-    grad_xy = grad_uv / distance.clamp(min=reference.MIN_DEPTH)  # (S, B, J, 2)
-    grad_z = -(grad_xy * uv).sum(dim=-1, keepdim=True) * (distance >= reference.MIN_DEPTH)
-    return rotate_backward(torch.cat([grad_xy, grad_z], dim=-1), pose, rotation)
+    """Gradients of the pose and, where it is wanted, of the rotation; the latter is empty elsewhere."""
+    distance = torch.einsum("sbk,bjk->sbj", rotation[:, :, 2], pose) + camera_depth  # (S, B, J)
+    grad_rotated = pose.new_empty(*grad_uv.shape[:3], 3)
+    grad_x, grad_y, grad_z = grad_rotated.unbind(dim=-1)
+    factor = distance.clamp(min=reference.MIN_DEPTH).reciprocal()
+    torch.mul(grad_uv[..., 0], factor, out=grad_x)
+    torch.mul(grad_uv[..., 1], factor, out=grad_y)
+    torch.mul(grad_x, uv[..., 0], out=grad_z).addcmul_(grad_y, uv[..., 1])
+    grad_z.mul_(distance >= reference.MIN_DEPTH).neg_()
+    if with_rotation:
+        return rotate_backward(grad_rotated, pose, rotation)
+    return _pose_gradient(grad_rotated, rotation), rotation.new_empty(0)
 
 
 @_backward.register_fake
-def _(grad_uv, uv, pose, rotation, camera_depth):
-    return torch.empty_like(pose), torch.empty_like(rotation)
+def _(grad_uv, uv, pose, rotation, camera_depth, with_rotation):
+    return torch.empty_like(pose), torch.empty_like(rotation) if with_rotation else rotation.new_empty(0)
 
 
 def rotate_backward(grad_rotated: Tensor, pose: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of the pose (B, J, 3), summed over draws, and of the rotations (S, B, 3, 3)."""
-    grad_pose = torch.einsum("sbji,sbik->bjk", grad_rotated, rotation)
     grad_rotation = torch.einsum("sbji,bjk->sbik", grad_rotated, pose)
-    return grad_pose.contiguous(), grad_rotation.contiguous()
+    return _pose_gradient(grad_rotated, rotation), grad_rotation.contiguous()
+
+
+def _pose_gradient(grad_rotated: Tensor, rotation: Tensor) -> Tensor:
+    return torch.einsum("sbji,sbik->bjk", grad_rotated, rotation).contiguous()
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -72,7 +82,9 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, grad_uv: Tensor):
-    return *_backward(grad_uv.contiguous(), *ctx.saved_tensors, ctx.camera_depth), None
+    with_rotation = ctx.needs_input_grad[1]
+    grad_pose, grad_rotation = _backward(grad_uv.contiguous(), *ctx.saved_tensors, ctx.camera_depth, with_rotation)
+    return grad_pose, grad_rotation if with_rotation else None, None
 
 
 _forward.register_autograd(_autograd, setup_context=_setup_context)
