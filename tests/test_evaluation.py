@@ -142,13 +142,13 @@ print((peak() - start) / arrays)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["evaluate", "normalise"])
-def test_memory_stays_within_twice_the_arrays(what):
+@pytest.mark.parametrize(("what", "limit"), [("evaluate", 1.5), ("normalise", 2.0)])
+def test_memory_stays_within_twice_the_arrays(what, limit):
     done = subprocess.run(
         [sys.executable, "-c", MEMORY_OF_COMMANDS, what], capture_output=True, text=True, check=True, timeout=300
     )
     print(done.stdout)
-    assert float(done.stdout) < 2
+    assert float(done.stdout) < limit
 
 
 def test_c3dpo_takes_the_mean_over_actions(dataset):

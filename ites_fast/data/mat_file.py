@@ -1,6 +1,8 @@
 """Arrays of MATLAB files, of both generations, with frames first."""
 
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -24,12 +26,7 @@ def read_mat(path: Path, keys: list[str]) -> dict[str, np.ndarray]:
 
 
 def _read_hdf5(path: Path, keys: list[str]) -> dict[str, np.ndarray]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError(
-            f"{path}: a MATLAB 7.3 file; reading it needs the package h5py, which is not installed"
-        ) from error
+    h5py = _package("h5py", f"{path}: a MATLAB 7.3 file")
     try:
         with h5py.File(path) as file:
             return {key: np.asarray(file[key]) for key in keys if key in file}
@@ -38,15 +35,18 @@ def _read_hdf5(path: Path, keys: list[str]) -> dict[str, np.ndarray]:
 
 
 def _read_old(path: Path, keys: list[str]) -> dict[str, np.ndarray]:
+    scipy_io = _package("scipy.io", f"{path}: a MATLAB file")
     try:
-        import scipy.io
-    except ImportError as error:
-        raise InputError(
-            f"{path}: a MATLAB file; reading it needs the package scipy, which is not installed"
-        ) from error
-    try:
-        content = scipy.io.loadmat(path, variable_names=keys)
+        content = scipy_io.loadmat(path, variable_names=keys)
     # A damaged file raises whatever its bytes happen to trip over.
     except Exception as error:
         raise InputError(f"{path}: not a whole MATLAB file ({error})") from error
     return {key: np.transpose(content[key]) for key in keys if key in content}
+
+
+def _package(name: str, what: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise InputError(f"{what}; reading it needs the package {package}, which is not installed") from error
