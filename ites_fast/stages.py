@@ -18,7 +18,7 @@ from ites_fast.losses import (
 )
 from ites_fast.models import Lifter, Teacher, build_network
 from ites_fast.normalization import Normalization
-from ites_fast.reference.rotate_project import unproject
+from ites_fast.ops import unproject
 from ites_fast.skeleton import Skeleton
 from ites_fast.views import draw_views
 

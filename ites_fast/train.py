@@ -164,7 +164,7 @@ def load_training_views(options: TrainOptions, device: torch.device) -> Training
     normalization = Normalization.fit(
         image, skeleton, wanted.view, wanted.scale, wanted.camera_depth, source=options.data
     )
-    pose_2d = normalization.apply(image, source=options.data).pose_2d.to(device)
+    pose_2d = normalization.pose_2d(image, source=options.data).to(device)
     return TrainingViews(pose_2d, skeleton, normalization, mean_pose)
 
 

@@ -53,7 +53,7 @@ def test_imports_point_down(module):
         assert set(imported(path)) <= allowed, f"{path.relative_to(ROOT)} imports what stands above or before it"
 
 
-@pytest.mark.parametrize("module", ["models", "losses", "views"])
+@pytest.mark.parametrize("module", ["models", "losses", "views", "stages"])
 def test_networks_and_losses_use_the_operators(module):
     assert all("reference" not in imported(path) for path in sources(module))
 

@@ -51,3 +51,8 @@ def test_gradients_reach_every_parameter(pose_2d):
     for name, parameter in teacher.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ValueError, match="variant must be one of paper, official, got 'new'"):
+        Teacher(H36M_17, "new")

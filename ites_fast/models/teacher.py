@@ -59,6 +59,9 @@ class Teacher(nn.Module):
         blocks: residual blocks of the trunk.
         width: features between blocks.
         bottleneck: features inside a block.
+
+    Raises:
+        ValueError: ``variant`` is neither.
     """
 
     predicts = "pose"
@@ -73,6 +76,8 @@ class Teacher(nn.Module):
         bottleneck: int = 256,
     ) -> None:
         super().__init__()
+        if variant not in ("paper", "official"):
+            raise ValueError(f"variant must be one of paper, official, got {variant!r}")
         joints = skeleton.num_joints
         self.trunk = nn.Sequential(
             *linear_norm(2 * joints, width), nn.ReLU(), *(ResidualBlock(width, bottleneck) for _ in range(blocks))
