@@ -53,20 +53,14 @@ def check(poses):
         torch.testing.assert_close(actual[key], torch.from_numpy(values))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def bench_evaluate_poses(benchmark, poses, threads):
+@pytest.mark.benchmark(group="common metrics, float32, 17 joints, CPU")
+@pytest.mark.parametrize("arm", ["ites_fast", "ites_fast, 2 threads", "numpy"])
+def bench_metrics(benchmark, poses, arm, threads):
     check(poses)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    benchmark.extra_info |= {"poses": POSES, "joints": JOINTS, "dtype": "float32", "threads": threads, "device": "cpu"}
-    try:
+    used = 2 if "2 threads" in arm else 1
+    threads(used)
+    benchmark.extra_info |= {"poses": POSES, "joints": JOINTS, "dtype": "float32", "threads": used, "device": "cpu"}
+    if arm == "numpy":
+        benchmark.pedantic(numpy_metrics, args=tuple(pose.numpy() for pose in poses), rounds=3, warmup_rounds=1)
+    else:
         benchmark.pedantic(evaluate_poses, args=poses, rounds=15, warmup_rounds=2)
-    finally:
-        torch.set_num_threads(before)
-
-
-def bench_numpy(benchmark, poses):
-    check(poses)
-    arrays = tuple(pose.numpy() for pose in poses)
-    benchmark.extra_info |= {"poses": POSES, "joints": JOINTS, "dtype": "float32", "device": "cpu"}
-    benchmark.pedantic(numpy_metrics, args=arrays, rounds=3, warmup_rounds=1)

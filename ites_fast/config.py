@@ -27,13 +27,13 @@ class NormalizationOptions:
 class OptimizerOptions:
     """Optimizer and schedule of one stage."""
 
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam"] = "adam"
     """SGD with momentum as in the paper, or Adam"""
-    learning_rate: float = 3e-3
+    learning_rate: float = 3e-4
     """at the start, after the warm-up"""
     momentum: float = 0.9
     """of SGD"""
-    weight_decay: float = 5e-4
+    weight_decay: float = 0.0
     """L2 penalty"""
     schedule: Literal["cosine", "halve"] = "cosine"
     """fall to zero over the stage along a cosine, or halve every so many epochs"""
@@ -41,7 +41,7 @@ class OptimizerOptions:
     """epochs between two halvings of the schedule "halve"; 15 in the paper"""
     warmup_steps: int = 50
     """steps of linear warm-up"""
-    steps: int | None = 2000
+    steps: int | None = 2500
     """optimizer steps; "None" to count in epochs instead"""
     epochs: int = 40
     """epochs over the training views, used when steps is None"""
@@ -94,12 +94,10 @@ class TeacherOptions(OptimizerOptions):
 class StudentOptions(OptimizerOptions):
     """Stage 2: the graph convolution."""
 
-    optimizer: Literal["sgd", "adam"] = "adam"
-    """SGD with momentum as in the paper, or Adam"""
     learning_rate: float = 1e-3
     """at the start, after the warm-up"""
-    weight_decay: float = 0.0
-    """L2 penalty"""
+    steps: int | None = 1500
+    """optimizer steps; "None" to count in epochs instead"""
     variant: Literal["paper", "official"] = "official"
     """per-channel edges and softmax affinity, or the released code's shared edges and concatenation affinity"""
     channels: int = 128
