@@ -59,7 +59,8 @@ def install(tmp_path, **environment):
         else:
             shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "install", "-v", "--no-deps", "--target", str(site), str(source)]
-    result = subprocess.run(command, env=os.environ | environment, text=True, capture_output=True)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ITES_FAST_")}
+    result = subprocess.run(command, env=inherited | environment, text=True, capture_output=True)
     return result, site
 
 
