@@ -1,11 +1,15 @@
-"""Settings of every test: deterministic algorithms, no TF32, the device to run on."""
+"""Settings of every test (deterministic algorithms, no TF32, the device to run on), and small training runs."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ites_fast import cli, train
+from ites_fast.config import TrainOptions
 from ites_fast.data import mocap17
 
 
@@ -48,3 +52,40 @@ def small_mocap(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("small_mocap") / "small.npz"
     np.savez(path, **bundled)
     return path
+
+
+@pytest.fixture
+def options(small_mocap, tmp_path) -> TrainOptions:
+    """A run of seconds: small networks, 8 steps a stage, real poses."""
+    quick = TrainOptions()
+    common = {"batch_size": 16, "steps": 8, "recalibrate_batches": 2}
+    return replace(
+        quick,
+        data=str(small_mocap),
+        output=str(tmp_path / "run"),
+        device="cpu",
+        log_every=2,
+        teacher=replace(quick.teacher, **common, width=16, bottleneck=8, blocks=1, atoms=4),
+        student=replace(quick.student, **common, channels=8, blocks=1),
+    )
+
+
+@pytest.fixture
+def status_and_errors(monkeypatch, capsys):
+    """Runs the command in this process: its exit status, and what it printed for the user."""
+
+    def run(arguments):
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.run(train.main, TrainOptions, prog="train", description="", default=train.defaults)
+        printed = capsys.readouterr()
+        return stop.value.code, printed.err + printed.out
+
+    return run
+
+
+@pytest.fixture
+def models():
+    """Reads the model files of a run's folder: bytes by name."""
+    names = ("teacher", "student", "lifter")
+    return lambda folder: {name: Path(folder, f"{name}.safetensors").read_bytes() for name in names}
