@@ -107,23 +107,13 @@ def train_stage(stage: TrainingStage, session: Session, saved: SavedState | None
     generator = torch.Generator(device).manual_seed(session.seed)
     optimizer = build_optimizer(stage.network, options)
     total = total_steps(options, sampler.batches_per_epoch)
-    step = 0
-    if saved is not None:
-        if saved.device != device.type:
-            raise InputError(
-                f"{session.state_path}: saved on {saved.device}, whose random state cannot continue on {device.type}; "
-                f"continue with --device {saved.device}"
-            )
-        step = saved.step
-        load_weights(stage.network, saved.part("network."), session.state_path)
-        unpack_optimizer(optimizer, saved.part("optimizer."))
-        generator.set_state(saved.tensors["random.views"])
-        sampler.restore(saved.tensors["random.epoch"], saved.position)
+    step = 0 if saved is None else restore_state(saved, stage, session, optimizer, generator, sampler)
     stage.network.train()
     check_every = 1 if device.type == "cpu" else session.log_every  # reading a loss makes a GPU wait
     unchecked: list[tuple[int, Tensor, Tensor]] = []
+    stopping = session.should_stop
     with progress_bar(stage.name, total, step, options.batch_size) as bar:
-        while step < total and not session.should_stop:
+        while step < total and not stopping:
             started = time.perf_counter()
             batch = sampler.next_batch()
             rate = learning_rate(options, step, sampler.batches_per_epoch, total)
@@ -137,7 +127,9 @@ def train_stage(stage: TrainingStage, session: Session, saved: SavedState | None
             step += 1
             session.steps_done += 1
             unchecked.append((step, batch, loss.detach()))
-            if step % check_every == 0 or step == total or session.should_stop:
+            stopping = session.should_stop  # asked once a step: a signal that comes later is for the next step
+            saving = step % session.checkpoint_every == 0 or step == total or stopping
+            if saving or step % check_every == 0:
                 require_finite(stage.name, unchecked, session.state_path)
             if step % session.log_every == 0 or step == total:
                 values = {name: value.item() for name, value in losses.items()}
@@ -147,11 +139,36 @@ def train_stage(stage: TrainingStage, session: Session, saved: SavedState | None
                 bar.set_postfix_str(f"loss {record['loss']:.4f}", refresh=False)
             session.seconds += time.perf_counter() - started
             bar.update(len(batch))
-            if step % session.checkpoint_every == 0 or step == total or session.should_stop:
-                require_finite(stage.name, unchecked, session.state_path)
+            if saving:
                 require_finite_weights(stage, step, batch, session.state_path)
                 save_state(stage, session, step, optimizer, generator, sampler)
     return step == total
+
+
+def restore_state(
+    saved: SavedState,
+    stage: TrainingStage,
+    session: Session,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    sampler: EpochSampler,
+) -> int:
+    """Bring a stage to where its state was saved, and return the number of steps that were done.
+
+    Raises:
+        InputError: the state is of another architecture, or was saved on another kind of device.
+    """
+    device = stage.pose_2d.device.type
+    if saved.device != device:
+        raise InputError(
+            f"{session.state_path}: saved on {saved.device}, whose random state cannot continue on {device}; "
+            f"continue with --device {saved.device}"
+        )
+    load_weights(stage.network, saved.part("network."), session.state_path)
+    unpack_optimizer(optimizer, saved.part("optimizer."))
+    generator.set_state(saved.tensors["random.views"])
+    sampler.restore(saved.tensors["random.epoch"], saved.position)
+    return saved.step
 
 
 def save_state(
