@@ -1,6 +1,7 @@
 """What every command line shares: options from a dataclass, errors in one line, exit status 2."""
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -43,6 +44,9 @@ def run(
     try:
         defaults = {} if default is None else {"default": default(arguments)}
         main(tyro.cli(options, prog=prog, description=description, args=arguments, **defaults))
+    except BrokenPipeError:  # the reader of our output has left, as ``head`` does: there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILURE)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)

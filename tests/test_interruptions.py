@@ -63,14 +63,19 @@ def test_the_source_presets_train_and_continue_to_the_bit(options, preset, tmp_p
     assert models(stopped.output) == models(whole.output)
 
 
+def explode_after(steps, monkeypatch):
+    """Let the step after so many make the weights NaN."""
+    original = training.learning_rate
+    monkeypatch.setattr(
+        training,
+        "learning_rate",
+        lambda stage, step, *rest: math.inf if step == steps else original(stage, step, *rest),
+    )
+
+
 def test_a_loss_that_is_nan_stops_the_run_and_names_step_batch_and_checkpoint(options, monkeypatch):
     options = replace(options, checkpoint_every=2)
-    original = training.learning_rate
-
-    def explode(stage, step, *rest):
-        return math.inf if step == 4 else original(stage, step, *rest)
-
-    monkeypatch.setattr(training, "learning_rate", explode)
+    explode_after(4, monkeypatch)
     with pytest.raises(DivergedError) as error:
         train.main(options)
     message = str(error.value)
@@ -85,12 +90,7 @@ def test_a_loss_that_is_nan_stops_the_run_and_names_step_batch_and_checkpoint(op
 def test_weights_that_are_nan_never_replace_the_last_good_state(options, monkeypatch):
     """The step that is saved next is the one that explodes: its loss is still finite."""
     options = replace(options, checkpoint_every=2)
-    original = training.learning_rate
-
-    def explode(stage, step, *rest):
-        return math.inf if step == 3 else original(stage, step, *rest)
-
-    monkeypatch.setattr(training, "learning_rate", explode)
+    explode_after(3, monkeypatch)
     with pytest.raises(DivergedError, match=r"teacher: the weights became NaN or infinite at step 4, on the batch"):
         train.main(options)
     assert training.read_state(Path(options.output, "state.safetensors")).step == 2
