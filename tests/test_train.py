@@ -119,6 +119,29 @@ def test_a_student_is_no_teacher(options, small_mocap, tmp_path, status_and_erro
     assert f"error: {student}: holds AdaptiveGCN, expected Teacher" in errors
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": {"network": "teacher", "options": {"atoms": 3}}}, "of another architecture or skeleton"),
+        ({"architecture": {"network": "flow", "options": {}}}, "another architecture or skeleton: network 'flow' is"),
+        ({"skeleton": "coco_17"}, "another architecture or skeleton: skeleton 'coco_17' is unknown"),
+    ],
+)
+def test_a_teacher_of_another_architecture_or_skeleton_is_refused(
+    options, small_mocap, tmp_path, status_and_errors, change, message
+):
+    train.main(replace(options, stage="teacher"))
+    path = Path(options.output, "teacher.safetensors")
+    tensors, description = checkpoint.read_tensors(path, kind="model")
+    checkpoint.write_tensors(path, tensors, description | change)
+    arguments = ["--data", str(small_mocap), "--output", str(tmp_path / "other"), "--teacher-checkpoint", str(path)]
+    status, errors = status_and_errors(arguments)
+    assert status == 2
+    assert f"error: {path}: " in errors
+    assert message in errors
+    assert not (tmp_path / "other").exists()
+
+
 def test_losses_are_sent_to_tensorboard(options):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train.main(replace(options, tensorboard=True, stage="teacher"))
