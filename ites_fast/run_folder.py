@@ -80,8 +80,12 @@ def check_folder(options: TrainOptions) -> SavedState | None:
     return None
 
 
-def claim_folder(options: TrainOptions) -> None:
+def claim_folder(options: TrainOptions, kept: Path | None) -> None:
     """Make the folder the run's own: what was there before goes, and its options are written.
+
+    Args:
+        options: of the run.
+        kept: a teacher's file that the run reads, which stays wherever it is.
 
     Raises:
         OSError: the folder cannot be written.
@@ -91,10 +95,9 @@ def claim_folder(options: TrainOptions) -> None:
         leftover.unlink(missing_ok=True)
     if options.resume:
         return
-    kept = model_file("teacher") if options.stage == "student" else None
-    for name in FILES:
-        if name != kept:
-            (output / name).unlink(missing_ok=True)
+    for path in (output / name for name in FILES):
+        if kept is None or path.resolve() != kept.resolve():
+            path.unlink(missing_ok=True)
     write_json(output / CONFIG_FILE, options_to_dict(options))
 
 

@@ -16,6 +16,7 @@ from ites_fast.losses import (
     rotation_equivariance_loss,
     rotation_invariance_loss,
 )
+from ites_fast.metrics import root_relative
 from ites_fast.models import Lifter, Teacher, build_network
 from ites_fast.normalization import Normalization
 from ites_fast.ops import unproject
@@ -73,9 +74,9 @@ class TeacherStage:
         pose = output.canonical if cycle.axis == "all" else output.pose_3d
         canonical = output.canonical
         if epoch < self.options.align_epochs:
-            pose, canonical = self._at_root(pose), self._at_root(canonical)
+            pose, canonical = root_relative(pose, self.root), root_relative(canonical, self.root)
         elif cycle.rescale:
-            pose = self._at_root(pose)
+            pose = root_relative(pose, self.root)
         rotation = _draw(cycle, len(batch), generator)
         return {
             "reprojection": reprojection_loss(output.canonical, output.rotation, pose_2d, depth),
@@ -88,9 +89,6 @@ class TeacherStage:
                 _rms(cycle, self.normalization),
             ),
         }
-
-    def _at_root(self, pose: Tensor) -> Tensor:
-        return pose - pose[:, self.root : self.root + 1]
 
 
 class StudentStage:
@@ -130,16 +128,15 @@ class StudentStage:
         }
 
     def _depth_of(self, pose_2d: Tensor) -> Tensor:
-        depth = self.network(pose_2d)
-        return depth - depth[:, self.root : self.root + 1] if self.options.cycle.rescale else depth
+        return self._offsets(self.network(pose_2d))
 
     @torch.no_grad()
     def _depths(self, teacher: Lifter) -> Tensor:
-        depths = []
-        for views in self.pose_2d.split(BATCH):
-            depth = teacher.network(views).pose_3d[..., 2]
-            depths.append(depth - depth[:, self.root : self.root + 1] if self.options.cycle.rescale else depth)
-        return torch.cat(depths)
+        return torch.cat([self._offsets(teacher.network(v).pose_3d[..., 2]) for v in self.pose_2d.split(BATCH)])
+
+    def _offsets(self, depth: Tensor) -> Tensor:
+        """Depths (B, J) as they are, or with the root's subtracted where views are scaled about the root."""
+        return depth - depth[:, self.root : self.root + 1] if self.options.cycle.rescale else depth
 
 
 def _draw(cycle: CycleOptions, poses: int, generator: torch.Generator) -> Tensor:

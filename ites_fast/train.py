@@ -28,6 +28,16 @@ from ites_fast.stages import StudentStage, TeacherStage, TrainingStage, recalibr
 from ites_fast.training import Record, SavedState, Session, stop_on_signals, train_stage
 
 
+@dataclass(frozen=True)
+class TrainingViews:
+    """What is trained on, and the one thing that is kept of the training split's 3D, for the report alone."""
+
+    pose_2d: Tensor  # (N, J, 2) normalised, on the device that trains
+    skeleton: Skeleton
+    normalization: Normalization
+    mean_pose: MeanPose | None
+
+
 def main(options: TrainOptions) -> None:
     """Train the stages that the options ask for, write the models, and evaluate them.
 
@@ -39,11 +49,12 @@ def main(options: TrainOptions) -> None:
     output = Path(options.output)
     print(f"{options.data}: reading the training views", flush=True)
     views = load_training_views(options, device)
-    if options.stage == "student" or options.teacher_checkpoint is not None:
-        load_teacher(teacher_file(options), views)
+    given_teacher = None if trains_teacher(options) else teacher_file(options)
+    if given_teacher is not None:
+        load_teacher(given_teacher, views)
     print(f"{len(views.pose_2d):,} training views on {device}, preset {options.preset}, output {output}", flush=True)
     with tensorboard(output / "tensorboard", options.tensorboard) as on_record:
-        claim_folder(options)
+        claim_folder(options, kept=given_teacher)
         session = Session(
             state_path=output / STATE_FILE,
             seed=options.seed,
@@ -63,7 +74,7 @@ def main(options: TrainOptions) -> None:
 
 
 def train_all(
-    options: TrainOptions, views: "TrainingViews", session: Session, saved: SavedState | None
+    options: TrainOptions, views: TrainingViews, session: Session, saved: SavedState | None
 ) -> dict[str, Path] | None:
     """Train teacher and student as far as the options ask.
 
@@ -72,9 +83,8 @@ def train_all(
     """
     output = Path(options.output)
     teacher_path = teacher_file(options)
-    trains_teacher = options.stage != "student" and options.teacher_checkpoint is None
     # the state of a student means that its teacher is finished, and written
-    if trains_teacher and (saved is None or saved.stage == "teacher"):
+    if trains_teacher(options) and (saved is None or saved.stage == "teacher"):
         torch.manual_seed(options.seed)
         teacher = TeacherStage(views.pose_2d, views.skeleton, views.normalization, options.teacher)
         if not train_stage(teacher, session, saved):
@@ -111,12 +121,17 @@ def save_lifter(model: Path, output: Path) -> None:
         temporary.write_bytes(model.read_bytes())
 
 
+def trains_teacher(options: TrainOptions) -> bool:
+    """Whether the run trains its own teacher; otherwise it is given one."""
+    return options.stage != "student" and options.teacher_checkpoint is None
+
+
 def teacher_file(options: TrainOptions) -> Path:
     """The file that the student's teacher is read from."""
     return Path(options.teacher_checkpoint or Path(options.output, model_file("teacher")))
 
 
-def load_teacher(path: Path, views: "TrainingViews") -> Lifter:
+def load_teacher(path: Path, views: TrainingViews) -> Lifter:
     """Load a teacher, and refuse one that cannot teach on these views.
 
     Raises:
@@ -136,16 +151,6 @@ def load_teacher(path: Path, views: "TrainingViews") -> Lifter:
             f"{has.camera_depth}"
         )
     return teacher
-
-
-@dataclass(frozen=True)
-class TrainingViews:
-    """What is trained on, and the one thing that is kept of the training split's 3D, for the report alone."""
-
-    pose_2d: Tensor  # (N, J, 2) normalised, on the device that trains
-    skeleton: Skeleton
-    normalization: Normalization
-    mean_pose: MeanPose | None
 
 
 def load_training_views(options: TrainOptions, device: torch.device) -> TrainingViews:

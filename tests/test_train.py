@@ -142,6 +142,14 @@ def test_a_teacher_of_another_architecture_or_skeleton_is_refused(
     assert not (tmp_path / "other").exists()
 
 
+def test_overwrite_keeps_the_teacher_that_the_student_learns_from(options):
+    train.main(options)
+    teacher = Path(options.output, "teacher.safetensors")
+    before = teacher.read_bytes()
+    train.main(replace(options, overwrite=True, teacher_checkpoint=str(teacher)))
+    assert teacher.read_bytes() == before
+
+
 def test_losses_are_sent_to_tensorboard(options):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train.main(replace(options, tensorboard=True, stage="teacher"))
