@@ -1,4 +1,4 @@
-"""Every option of training, and the presets. The command line is derived from these classes."""
+"""All options of a training run, the presets, and what is refused. The command line is derived from these classes."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -6,117 +6,10 @@ from typing import Any, Literal
 
 from ites_fast.device import Device
 from ites_fast.errors import InputError
+from ites_fast.options import CycleOptions, NormalizationOptions, StudentOptions, TeacherOptions
 
 Preset = Literal["quick", "paper", "official"]
 Stage = Literal["teacher", "student", "both"]
-
-
-@dataclass(frozen=True)
-class NormalizationOptions:
-    """How 2D poses become network input."""
-
-    view: Literal["camera", "root"] = "root"
-    """keep the camera's view, or turn a virtual camera to the root joint (exact; results are turned back)"""
-    scale: Literal["dataset", "pose"] = "pose"
-    """one factor for the whole data set, or one root mean square for every pose"""
-    camera_depth: float = 5.0
-    """distance between camera and root joint, in body units (hip to head is about 1)"""
-
-
-@dataclass(frozen=True)
-class OptimizerOptions:
-    """Optimizer and schedule of one stage."""
-
-    optimizer: Literal["sgd", "adam"] = "adam"
-    """SGD with momentum as in the paper, or Adam"""
-    learning_rate: float = 3e-4
-    """at the start, after the warm-up"""
-    momentum: float = 0.9
-    """of SGD"""
-    weight_decay: float = 0.0
-    """L2 penalty"""
-    schedule: Literal["cosine", "halve"] = "cosine"
-    """fall to zero over the stage along a cosine, or halve every so many epochs"""
-    halve_epochs: int = 15
-    """epochs between two halvings of the schedule "halve"; 15 in the paper"""
-    warmup_steps: int = 50
-    """steps of linear warm-up"""
-    steps: int | None = 2500
-    """optimizer steps; "None" to count in epochs instead"""
-    epochs: int = 40
-    """epochs over the training views, used when steps is None"""
-    batch_size: int = 128
-    """poses in a batch"""
-
-
-@dataclass(frozen=True)
-class CycleOptions:
-    """The virtual views of a stage's cycle loss."""
-
-    draws: int = 1
-    """virtual views of each pose"""
-    axis: Literal["all", "vertical"] = "vertical"
-    """turn about any axis, or around the vertical"""
-    elevation: float = 10.0
-    """mean elevation of the cameras in degrees, positive when they look down; "vertical" only"""
-    elevation_spread: float = 0.0
-    """standard deviation of the elevation of virtual views, in degrees; "vertical" only"""
-    rescale: bool = False
-    """scale each virtual view as real input is scaled"""
-
-
-@dataclass(frozen=True)
-class TeacherOptions(OptimizerOptions):
-    """Stage 1: the pose dictionary."""
-
-    variant: Literal["paper", "official"] = "paper"
-    """"official" adds a mean pose to the dictionary"""
-    atoms: int = 12
-    """atoms of the dictionary"""
-    blocks: int = 6
-    """residual blocks of the trunk"""
-    width: int = 1024
-    """features between blocks"""
-    bottleneck: int = 256
-    """features inside a block"""
-    reprojection_weight: float = 20.0
-    """weight of the reprojection loss"""
-    invariance_weight: float = 1.0
-    """weight of the rotation invariance loss"""
-    align_epochs: int = 0
-    """epochs in which the canonical pose is moved to its root before it is turned (the released code: 15)"""
-    recalibrate_batches: int = 100
-    """at the end, estimate the batch-norm statistics anew on this many batches of real views; 0 keeps the mixed ones"""
-    cycle: CycleOptions = field(default_factory=CycleOptions)
-
-
-@dataclass(frozen=True)
-class StudentOptions(OptimizerOptions):
-    """Stage 2: the graph convolution."""
-
-    learning_rate: float = 1e-3
-    """at the start, after the warm-up"""
-    steps: int | None = 1500
-    """optimizer steps; "None" to count in epochs instead"""
-    variant: Literal["paper", "official"] = "official"
-    """per-channel edges and softmax affinity, or the released code's shared edges and concatenation affinity"""
-    channels: int = 128
-    """features of a joint"""
-    blocks: int = 4
-    """residual blocks of two layers"""
-    graphs: Literal["both", "physical", "nonphysical"] = "both"
-    """which graphs a layer uses"""
-    edge_weights: Literal["per_channel", "shared"] | None = None
-    """edges of the physical graph; None: the variant's"""
-    affinity: Literal["softmax", "concat"] | None = None
-    """affinity of the nonphysical graph; None: the variant's"""
-    distillation_weight: float = 5.0
-    """weight of the depth distillation loss"""
-    equivariance_weight: float = 1.0
-    """weight of the rotation equivariance loss"""
-    recalibrate_batches: int = 100
-    """as the teacher's"""
-    cycle: CycleOptions = field(default_factory=CycleOptions)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ites_fast.config import CycleOptions, OptimizerOptions, StudentOptions, TeacherOptions
 from ites_fast.losses import (
     distillation_loss,
     reprojection_loss,
@@ -20,6 +19,7 @@ from ites_fast.metrics import root_relative
 from ites_fast.models import Lifter, Teacher, build_network
 from ites_fast.normalization import Normalization
 from ites_fast.ops import unproject
+from ites_fast.options import CycleOptions, OptimizerOptions, StudentOptions, TeacherOptions
 from ites_fast.skeleton import Skeleton
 from ites_fast.views import draw_views
 

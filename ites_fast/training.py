@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ites_fast.checkpoint import load_weights, pack_optimizer, read_tensors, unpack_optimizer, write_tensors
-from ites_fast.config import OptimizerOptions
 from ites_fast.errors import DivergedError, InputError
+from ites_fast.options import OptimizerOptions
 from ites_fast.sampling import EpochSampler
 from ites_fast.stages import TrainingStage
 
