@@ -1,6 +1,6 @@
 """What turns image coordinates into the networks' input, and their output back into the camera's frame."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -12,8 +12,10 @@ from ites_fast.skeleton import Skeleton
 
 View = Literal["camera", "root"]
 InputScale = Literal["dataset", "pose"]
+Missing = Literal["refuse", "allow"]
 
 MIN_SIZE = 1e-6  # image coordinates; a thousandth of a pixel at a focal length of 1000
+MIN_VISIBLE = 4  # joints; fewer say next to nothing about the size of a body and the way it faces
 
 
 class NormalizedPoses(NamedTuple):
@@ -22,6 +24,7 @@ class NormalizedPoses(NamedTuple):
     pose_2d: Tensor  # (N, J, 2) root-centred, scaled
     view_rotation: Tensor | None  # (N, 3, 3) camera to virtual view, None for the camera's own view
     scale: Tensor  # (N,) factor applied to the root-centred image coordinates
+    visible: Tensor | None = None  # (N, J) bool, joints that were seen; None when all of them were
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Normalization:
         root: index of the root joint.
         head: index of the head joint.
         camera_depth: distance c between camera and root in body units; hip to head is 1 / c on average.
+        hips: indices of the joints whose middle stands in for a root joint that was not seen.
     """
 
     view: View
@@ -44,8 +48,10 @@ class Normalization:
     root: int
     head: int
     camera_depth: float = 5.0
+    hips: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "hips", tuple(self.hips))  # JSON has lists
         if self.view not in get_args(View):
             raise InputError(f"view must be one of {get_args(View)}, got {self.view!r}")
         if self.scale not in get_args(InputScale):
@@ -77,33 +83,51 @@ class Normalization:
         """
         if len(image) == 0:
             raise InputError(f"{source}: no poses to fit the normalization to")
-        unit = cls(view, scale, 1.0, skeleton.root, skeleton.head, camera_depth)
+        unit = cls(view, scale, 1.0, skeleton.root, skeleton.head, camera_depth, skeleton.hips)
         total = 0.0
         for part in chunks(len(image), CHUNK):
             pose_2d = unit._apply_chunk(image[part], part.start, source).pose_2d
             total += pose_2d[:, skeleton.head].norm(dim=-1).sum(dtype=torch.float64).item()
         constant = len(image) / (camera_depth * total)
-        return cls(view, scale, constant, skeleton.root, skeleton.head, camera_depth)
+        return replace(unit, constant=constant)
 
-    def apply(self, image: Tensor, *, source: str = "poses", first: int = 0) -> NormalizedPoses:
+    def apply(
+        self, image: Tensor, *, source: str = "poses", first: int = 0, missing: Missing = "refuse"
+    ) -> NormalizedPoses:
         """Normalise image coordinates (N, J, 2), on their device and in their dtype.
+
+        With ``missing="allow"`` a joint with a coordinate that is NaN was not seen. Where that is the root, the middle
+        of the ``hips`` that were seen takes its place, or else the middle of all joints that were seen; the size of a
+        pose is the root mean square over the joints that were seen; the others lie in the origin of ``pose_2d``.
 
         Args:
             image: undistorted image coordinates, (u - c) / f.
             source: what error messages call the poses, for example the file's name.
             first: what error messages call the first sample.
+            missing: whether joints may be missing.
 
         Raises:
-            InputError: joints that are not finite, a pose of zero size, or (view "root") a joint more than 90
-                degrees away from the root joint. The message names ``source`` and the sample.
+            InputError: joints that are not finite (with "allow": that are infinite, or fewer than ``MIN_VISIBLE`` that
+                are seen), a pose of zero size, or (view "root") a joint more than 90 degrees away from the root joint.
+                The message names ``source`` and the sample.
         """
         pose_2d, scale = torch.empty_like(image), image.new_empty(len(image))
         rotation = image.new_empty(len(image), 3, 3) if self.view == "root" else None
+        visible = None
+        if missing == "allow":
+            visible = ~image.isnan().any(-1)
+            visible = None if visible.all() else visible
         for part in chunks(len(image), CHUNK):
-            pose_2d[part], chunk_rotation, scale[part] = self._apply_chunk(image[part], first + part.start, source)
+            chunk, start = image[part], first + part.start
+            if missing == "allow":
+                chunk = self._fill(chunk, start, source)
+            seen = None if visible is None else visible[part]
+            pose_2d[part], chunk_rotation, scale[part], _ = self._apply_chunk(
+                chunk, start, source, seen, whole=missing == "refuse"
+            )
             if rotation is not None:
                 rotation[part] = chunk_rotation
-        return NormalizedPoses(pose_2d, rotation, scale)
+        return NormalizedPoses(pose_2d, rotation, scale, visible)
 
     def pose_2d(self, image: Tensor, *, source: str = "poses") -> Tensor:
         """The network's input alone (N, J, 2): what ``apply`` gives, without the rotations that turn poses back.
@@ -130,7 +154,10 @@ class Normalization:
         except TypeError as error:
             raise InputError(f"normalization has other fields than expected: {sorted(values)}") from error
 
-    def _apply_chunk(self, image: Tensor, start: int, source: str) -> NormalizedPoses:
+    def _apply_chunk(
+        self, image: Tensor, start: int, source: str, visible: Tensor | None = None, whole: bool = True
+    ) -> NormalizedPoses:
+        """Normalise some poses. Joints that are not ``visible`` lie where the root is; a ``whole`` body has a head."""
         # One plane a coordinate: torch is slow on tensors whose last dimension is 2 or 3.
         u, v = image.unbind(-1)  # (N, J) each
         _require((u + v).sum(1).isfinite(), start, source, "has joints that are NaN or infinite")
@@ -141,17 +168,28 @@ class Normalization:
             _require(depth.amin(1) > 0, start, source, "has a joint more than 90 degrees away from the root joint")
             u, v = u / depth, v / depth
         u, v = u - u[:, self.root, None], v - v[:, self.root, None]
-        _require(
-            torch.hypot(u[:, self.head], v[:, self.head]) > MIN_SIZE,
-            start,
-            source,
-            "has zero size: hip and head coincide",
-        )
-        if self.scale == "pose":
-            factor = self.constant / (u * u + v * v).mean(1).sqrt()
+        squared = u * u + v * v
+        size = (squared.mean(1) if visible is None else squared.sum(1) / visible.sum(1)).sqrt()
+        if whole:
+            has_size = torch.hypot(u[:, self.head], v[:, self.head]) > MIN_SIZE
+            _require(has_size, start, source, "has zero size: hip and head coincide")
         else:
-            factor = torch.full_like(u[:, 0], self.constant)
+            _require(size > MIN_SIZE, start, source, "has zero size: all joints coincide")
+        factor = self.constant / size if self.scale == "pose" else torch.full_like(size, self.constant)
         return NormalizedPoses(torch.stack([u, v], -1) * factor[:, None, None], rotation, factor)
+
+    def _fill(self, image: Tensor, start: int, source: str) -> Tensor:
+        """Put missing joints (NaN), the root among them, where the root is or would be."""
+        visible = ~image.isnan().any(-1)  # (N, J)
+        enough = visible.sum(1) >= MIN_VISIBLE
+        _require(enough, start, source, f"has fewer than {MIN_VISIBLE} joints that are not NaN")
+        root, hips = torch.zeros_like(visible), torch.zeros_like(visible)
+        root[:, self.root] = visible[:, self.root]
+        hips[:, list(self.hips)] = visible[:, list(self.hips)]
+        chosen = torch.where(hips.any(1, keepdim=True), hips, visible)
+        chosen = torch.where(root.any(1, keepdim=True), root, chosen)[..., None]
+        middle = torch.where(chosen, image, 0).sum(1, keepdim=True) / chosen.sum(1, keepdim=True)
+        return torch.where(visible[..., None], image, middle)
 
 
 def rotation_to_root(root: Tensor) -> Tensor:

@@ -42,6 +42,11 @@ class Skeleton:
         return tuple((child, parent) for child, parent in enumerate(self.parents) if parent >= 0)
 
     @cached_property
+    def hips(self) -> tuple[int, ...]:
+        """Joints of the left or right side that hang on the root: their middle stands in for a root not seen."""
+        return tuple(j for j, parent in enumerate(self.parents) if parent == self.root and j in self.left + self.right)
+
+    @cached_property
     def symmetric_bones(self) -> tuple[tuple[int, int], ...]:
         """Pairs of indices into ``edges``: a bone of the left side and its mirror image. Offered to users."""
         bone = {child: index for index, (child, _) in enumerate(self.edges)}

@@ -7,6 +7,7 @@ import torch
 from ites_fast.camera import Camera
 from ites_fast.errors import InputError
 from ites_fast.models import Lifter, build_network
+from ites_fast.models.lifter import Corrected
 from ites_fast.normalization import Normalization
 from ites_fast.skeleton import H36M_17
 
@@ -117,3 +118,63 @@ def test_from_pixels_to_a_pose(lifter, image):
     camera = Camera(focal=(1145, 1143), principal=(512, 515), radial=(-0.2, 0.24, 0))
     points = np.concatenate([image.numpy(), np.ones((5, 17, 1), np.float32)], -1)
     np.testing.assert_allclose(lifter.lift(camera.undistort(camera.project(points))), lifter.lift(image), atol=1e-4)
+
+
+class Shifts(torch.nn.Module):
+    """A corrected network whose answer is known: all joints moved by (0.1, 0.2), those not seen to (0.5, 0.5)."""
+
+    predicts = "corrected"
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([0.1, 0.2]))
+        self.seen = []
+
+    def forward(self, pose_2d, visible):
+        self.seen.append(visible)
+        moved = pose_2d + self.weight
+        if visible is not None:
+            moved = torch.where(visible[..., None], moved, 0.5)
+        return Corrected(moved, 0.1 * torch.arange(17.0).expand(len(pose_2d), 17) + 0.3)
+
+
+@pytest.fixture
+def correcting(image) -> Lifter:
+    return Lifter(Shifts(), H36M_17, Normalization.fit(image, H36M_17)).eval()
+
+
+def test_a_corrected_image_is_what_is_lifted_about_its_own_root(correcting, image):
+    with torch.no_grad():
+        pose_2d = correcting.normalization.apply(image).pose_2d
+        pose_3d = correcting.lift_normalized(pose_2d)
+    assert correcting.network.seen == [None]
+    depth = 0.1 * torch.arange(17.0) + 0.3
+    points = torch.cat(
+        [(pose_2d + torch.tensor([0.1, 0.2])) * (5 + depth)[:, None], depth.expand(5, 17)[..., None]], -1
+    )
+    torch.testing.assert_close(pose_3d, points - points[:, :1])
+    assert torch.equal(correcting.lift(image)[:, 0], torch.zeros(5, 3))
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_a_network_that_corrects_takes_missing_joints_and_gives_whole_poses(correcting, image, kind):
+    image[2, [0, 5, 10]] = torch.nan
+    image[4, 3, 1] = torch.nan  # half a joint is none
+    given = image if kind == "tensor" else image.numpy()
+    pose_3d = torch.as_tensor(correcting.lift(given, batch_size=2))
+    assert pose_3d.isfinite().all()
+    assert torch.equal(pose_3d[:, 0], torch.zeros(5, 3))
+    masks = correcting.network.seen
+    assert masks[0] is None  # nothing is missing in the first two
+    assert (~masks[1]).nonzero().tolist() == [[0, 0], [0, 5], [0, 10]]
+    assert (~masks[2]).nonzero().tolist() == [[0, 3]]
+
+
+def test_other_networks_refuse_missing_joints(lifter, image):
+    image[3, [2, 7]] = torch.nan
+    message = r"a.npz: sample 13 lacks 2 joints \(NaN\), such as right_knee; the network Teacher needs all"
+    with pytest.raises(InputError, match=message):
+        lifter.lift(image, batch_size=2, source="a.npz", first=10)
+    image[0, 1] = torch.inf
+    with pytest.raises(InputError, match="image: sample 0 has joints that are NaN or infinite"):
+        lifter.lift(image[:2])

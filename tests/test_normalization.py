@@ -1,5 +1,7 @@
 """Normalisation of the 2D input, and the way back."""
 
+import json
+
 import pytest
 import torch
 
@@ -115,9 +117,94 @@ def test_joint_behind_the_virtual_view(image):
         fitted.apply(image)
 
 
+def remove(image, sample, joints):
+    image = image.clone()
+    image[sample, joints] = torch.nan
+    return image
+
+
+@pytest.mark.parametrize(("view", "scale"), MODES)
+def test_missing_joints_change_nothing_but_the_size(image, view, scale):
+    fitted = Normalization.fit(image, H36M_17, view, scale)
+    whole = fitted.apply(image)
+    for a, b in zip(whole, fitted.apply(image, missing="allow"), strict=True):
+        assert a is b is None or torch.equal(a, b)
+    poses = fitted.apply(remove(image, 7, [3, 12]), missing="allow")
+    seen = torch.ones(40, 17, dtype=torch.bool)
+    seen[7, [3, 12]] = False
+    assert torch.equal(poses.visible, seen)
+    assert torch.equal(poses.pose_2d[~seen], torch.zeros(2, 2, dtype=torch.float64))
+    others = torch.arange(40) != 7
+    torch.testing.assert_close(poses.pose_2d[others], whole.pose_2d[others])
+    ratio = poses.scale[7] / whole.scale[7]
+    torch.testing.assert_close(
+        poses.pose_2d[seen], (whole.pose_2d * torch.where(others, 1, ratio)[:, None, None])[seen]
+    )
+    if scale == "pose":
+        assert poses.pose_2d[7][seen[7]].square().sum(-1).mean().sqrt().item() == pytest.approx(fitted.constant)
+        assert abs(ratio - 1) > 1e-3
+    else:
+        assert ratio == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "middle"),
+    [([0], [1, 4]), ([0, 4], [1]), ([0, 1, 4], [2, 3, *range(5, 17)]), ([1, 4], [0])],
+)
+@pytest.mark.parametrize("view", ["camera", "root"])
+def test_what_stands_in_for_the_root(image, view, missing, middle):
+    """Hips that were seen, else all joints that were seen; the pose is then centred on that point."""
+    fitted = Normalization.fit(image, H36M_17, view, "dataset")
+    assert fitted.hips == (1, 4)
+    moved = image.clone()
+    moved[5, 0] = image[5, middle].mean(0)
+    expected = fitted.apply(moved)
+    poses = fitted.apply(remove(image, 5, missing), missing="allow")
+    seen = poses.visible[5]
+    assert (~seen).nonzero().flatten().tolist() == missing
+    torch.testing.assert_close(poses.pose_2d[5][seen], expected.pose_2d[5][seen])
+    if view == "root":
+        torch.testing.assert_close(poses.view_rotation, expected.view_rotation)
+
+
+def test_chunks_of_missing_joints(image, monkeypatch):
+    fitted = Normalization.fit(image, H36M_17)
+    image = remove(remove(image, 7, [0, 2]), 30, [5])
+    whole = fitted.apply(image, missing="allow")
+    monkeypatch.setattr(normalization, "CHUNK", 7)
+    for a, b in zip(whole, fitted.apply(image, missing="allow"), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("view", ["camera", "root"])
+def test_too_little_of_a_pose_is_refused(image, view):
+    fitted = Normalization.fit(image, H36M_17, view)
+    four = remove(image, 3, list(range(13)))
+    assert fitted.apply(four, missing="allow").visible[3].sum() == 4
+    cases = {
+        "has fewer than 4 joints that are not NaN": remove(image, 3, list(range(14))),
+        "has zero size: all joints coincide": torch.where(four.isnan(), four, 0.1)[3:].repeat(4, 1, 1)[:37],
+        "has joints that are NaN or infinite": four.index_fill(1, torch.tensor([16]), torch.inf),
+    }
+    for problem, poses in cases.items():
+        with pytest.raises(InputError, match=f"file.npz: sample [03] {problem}"):
+            fitted.apply(poses, source="file.npz", missing="allow")
+
+
+def test_a_head_before_the_hip_is_refused_of_training_data_only(image):
+    fitted = Normalization.fit(image, H36M_17)
+    image[3, 10] = image[3, 0]
+    assert fitted.apply(image, missing="allow").pose_2d.isfinite().all()
+    with pytest.raises(InputError, match="hip and head coincide"):
+        fitted.apply(image)
+
+
 def test_dictionary(image):
     fitted = Normalization.fit(image, H36M_17, "camera", "dataset")
     assert Normalization.from_dict(fitted.to_dict()) == fitted
+    assert Normalization.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
+    without_hips = {key: value for key, value in fitted.to_dict().items() if key != "hips"}  # of older files
+    assert Normalization.from_dict(without_hips).hips == ()
     with pytest.raises(InputError, match="other fields than expected"):
         Normalization.from_dict({"view": "camera"})
     with pytest.raises(InputError, match=r"view must be one of .* got 'side'"):

@@ -1,6 +1,6 @@
 """The model to deploy: a network with the normalisation that it was trained on."""
 
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -8,18 +8,27 @@ from torch import Tensor, nn
 
 from ites_fast.chunks import chunks
 from ites_fast.errors import InputError
-from ites_fast.normalization import Normalization, turn_back
+from ites_fast.normalization import Normalization, NormalizedPoses, turn_back
 from ites_fast.ops import unproject
 from ites_fast.skeleton import Skeleton
 
 EXPECTED = "expected floating point image coordinates (u - c) / f; Camera.undistort makes them from pixels"
 
 
+class Corrected(NamedTuple):
+    """What a network whose ``predicts`` is "corrected" returns: where it believes every joint to be."""
+
+    pose_2d: Tensor  # (B, J, 2) normalised image coordinates, noise removed and missing joints filled in
+    depth: Tensor  # (B, J) depth offsets
+
+
 class Lifter(nn.Module):
     """Lifts image coordinates to 3D poses, whatever network does it.
 
     Args:
-        network: a network whose ``predicts`` is "pose" (its output has ``pose_3d``) or "depth" (it returns depths).
+        network: a network that says by ``predicts`` what it gives for normalised poses (B, J, 2): "pose" (its output
+            has ``pose_3d``), "depth" (it returns depths (B, J), the image is kept) or "corrected" (it takes a mask
+            (B, J) of the joints that were seen beside the poses, None for all, and returns ``Corrected``).
         skeleton: its joints.
         normalization: how its input was scaled.
     """
@@ -30,13 +39,26 @@ class Lifter(nn.Module):
         self.skeleton = skeleton
         self.normalization = normalization
 
-    def lift_normalized(self, pose_2d: Tensor) -> Tensor:
-        """Lift normalised 2D poses (B, J, 2) to root-relative poses (B, J, 3) in the virtual view, in body units."""
-        output = self.network(pose_2d)
-        if self.network.predicts == "depth":
-            pose_3d = unproject(pose_2d, output, self.normalization.camera_depth)
+    @property
+    def accepts_missing(self) -> bool:
+        """Whether joints may be missing (NaN); only networks that correct the image know what to put there."""
+        return self.network.predicts == "corrected"
+
+    def lift_normalized(self, pose_2d: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Lift normalised 2D poses (B, J, 2) to root-relative poses (B, J, 3) in the virtual view, in body units.
+
+        Args:
+            pose_2d: network input; joints that were not seen are in the origin.
+            visible: the joints that were seen (B, J), None for all; only for networks that accept missing joints.
+        """
+        camera_depth = self.normalization.camera_depth
+        if self.network.predicts == "corrected":
+            corrected = self.network(pose_2d, visible)
+            pose_3d = unproject(corrected.pose_2d, corrected.depth, camera_depth)
+        elif self.network.predicts == "depth":
+            pose_3d = unproject(pose_2d, self.network(pose_2d), camera_depth)
         else:
-            pose_3d = output.pose_3d
+            pose_3d = self.network(pose_2d).pose_3d
         root = self.skeleton.root
         return pose_3d - pose_3d[:, root : root + 1]
 
@@ -54,7 +76,8 @@ class Lifter(nn.Module):
 
         Args:
             image: undistorted image coordinates (u - c) / f (N, J, 2), a tensor or an array of any floating dtype.
-                ``Camera.undistort`` makes them from pixels.
+                ``Camera.undistort`` makes them from pixels. Joints that were not seen are NaN; every joint of the
+                result is there all the same.
             batch_size: poses at a time.
             source: what error messages call the poses, for example the file's name.
             first: what error messages call the first sample.
@@ -64,8 +87,8 @@ class Lifter(nn.Module):
             network's dtype: a tensor on the device of ``image`` for a tensor, an array for an array.
 
         Raises:
-            InputError: the number of joints is not the skeleton's, the dtype is not floating, or a pose cannot
-                be normalised.
+            InputError: the number of joints is not the skeleton's, the dtype is not floating, a pose cannot
+                be normalised, or joints are missing and the network does not accept that.
         """
         if not isinstance(image, Tensor):
             array = np.asarray(image)
@@ -83,6 +106,23 @@ class Lifter(nn.Module):
         poses = image.new_empty(len(image), joints, 3, dtype=parameter.dtype)
         for part in chunks(len(image), batch_size):
             batch = image[part].to(parameter)
-            normalized = self.normalization.apply(batch, source=source, first=first + part.start)
-            poses[part] = turn_back(self.lift_normalized(normalized.pose_2d), normalized.view_rotation)
+            normalized = self._normalize(batch, source, first + part.start)
+            pose_3d = self.lift_normalized(normalized.pose_2d, normalized.visible)
+            poses[part] = turn_back(pose_3d, normalized.view_rotation)
         return poses
+
+    def _normalize(self, image: Tensor, source: str, first: int) -> NormalizedPoses:
+        if self.accepts_missing:
+            return self.normalization.apply(image, source=source, first=first, missing="allow")
+        try:
+            return self.normalization.apply(image, source=source, first=first)
+        except InputError as error:
+            missing = image.isnan().any(-1)
+            if not missing.any():
+                raise
+            sample, joint = missing.nonzero()[0].tolist()
+            raise InputError(
+                f"{source}: sample {first + sample} lacks {int(missing[sample].sum())} joints (NaN), such as "
+                f"{self.skeleton.joint_names[joint]}; the network {type(self.network).__name__} needs all of them, "
+                "expected finite joints or a model that fills them in"
+            ) from error
