@@ -1,9 +1,10 @@
 """``--official DIR``: a clone of the released ITES code, for the tests and benchmarks that compare with it."""
 
+import argparse
 import importlib
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ites_fast.models import AdaptiveGCN
+from ites_fast.sampling import EpochSampler
 from ites_fast.skeleton import H36M_17
 
 
@@ -20,7 +22,7 @@ def pytest_addoption(parser):
 
 @pytest.fixture(scope="session")
 def official(request):
-    """The released code's student, or a skip."""
+    """The released code's networks, or a skip."""
     clone = request.config.getoption("--official")
     if clone is None:
         pytest.skip("needs --official DIR, a clone of the released ITES code")
@@ -28,9 +30,11 @@ def official(request):
 
 
 class Official:
-    """The student network of the released code, imported from a clone, and the losses it is trained with."""
+    """The networks of the released code, imported from a clone, and the losses they are trained with."""
 
-    modules = ("common.model_student", "common.function", "common.loss")
+    modules = ("common.model_student", "common.model_teacher", "common.function", "common.loss", "common.arguments")
+    weighted = ("reprojection", "distillation")  # losses that its --reploss-weight is for
+    aligned_epochs = 15  # of the teacher
 
     def __init__(self, clone: Path) -> None:
         # its data readers need OpenCV, its networks do not
@@ -38,7 +42,9 @@ class Official:
         sys.path.insert(0, str(clone))
         sys.modules.update(stubs)
         try:
-            self.networks, self.geometry, self.losses = map(importlib.import_module, self.modules)
+            self.networks, self.teachers, self.geometry, self.losses, self._arguments = map(
+                importlib.import_module, self.modules
+            )
         finally:
             sys.path.remove(str(clone))
             for name in [name for name in sys.modules if name in stubs or name.partition(".")[0] == "common"]:
@@ -54,10 +60,69 @@ class Official:
                 module.adj = module.adj.to(dtype)
         return network.train()
 
-    def training_loss(self, student: nn.Module, pose_2d: Tensor, depth: Tensor) -> Tensor:
-        """Distillation and 4 draws of equivariance, weighted 5 to 1, for poses (B, J, 2) and depths (B, J)."""
+    def teacher(self) -> nn.Module:
+        """A teacher for 17 joints, of the sizes that its class has by default, in training mode."""
+        return self.teachers.Teacher_net(17, 17, 2).train()
+
+    def default_arguments(self) -> argparse.Namespace:
+        """What its training scripts use where the command line says nothing."""
+        arguments, sys.argv = sys.argv, sys.argv[:1]
+        try:
+            return self._arguments.parse_args()
+        finally:
+            sys.argv = arguments
+
+    def teacher_losses(self, teacher: nn.Module, pose_2d: Tensor, align_to_root: bool) -> dict[str, Tensor]:
+        """Reprojection and 4 draws of invariance for poses (B, J, 2), not weighted, by our names."""
+        predictions = teacher(pose_2d, align_to_root=align_to_root)
+        return {"reprojection": predictions["l_reprojection"], "invariance": predictions["l_cycle_consistent"]}
+
+    def student_losses(self, student: nn.Module, pose_2d: Tensor, depth: Tensor) -> dict[str, Tensor]:
+        """Distillation and 4 draws of equivariance for poses (B, J, 2) and depths (B, J), not weighted."""
         predictions = student(pose_2d)
-        return 5 * self.losses.mpjpe(predictions["depth"], depth[..., None]) + predictions["l_reconstruct"]
+        distillation = self.losses.mpjpe(predictions["depth"], depth[..., None])
+        return {"distillation": distillation, "equivariance": predictions["l_reconstruct"]}
+
+    def train(
+        self, network: nn.Module, losses_of: Callable[[Tensor, int], dict[str, Tensor]], batches: EpochSampler, steps: int
+    ) -> list[dict[str, float]]:
+        """The loop of its two training scripts, which are the same, with its default arguments.
+
+        Args:
+            network: what is trained, in place.
+            losses_of: losses, not weighted, of the views with these indices in this epoch.
+            batches: its loader's place; shuffled as the loader shuffles, with an order that can be repeated.
+            steps: of the optimizer.
+
+        Returns:
+            The losses of each step.
+        """
+        arguments = self.default_arguments()
+        assert arguments.batch_size == batches.batch_size, "the release's batches have another size"
+        optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=arguments.learning_rate,
+            momentum=arguments.momentum,
+            weight_decay=arguments.weight_decay,
+        )
+        network.train()
+        history = []
+        for step in range(steps):
+            epoch = step // batches.batches_per_epoch
+            for group in optimizer.param_groups:
+                group["lr"] = arguments.learning_rate * arguments.lr_decay ** (epoch // arguments.epoch_lr_decay)
+            optimizer.zero_grad()
+            losses = losses_of(batches.next_batch(), epoch)
+            loss = sum(value * (arguments.reploss_weight if name in self.weighted else 1) for name, value in losses.items())
+            loss.backward()
+            optimizer.step()
+            history.append({name: value.item() for name, value in losses.items()})
+        return history
+
+    def training_loss(self, student: nn.Module, pose_2d: Tensor, depth: Tensor) -> Tensor:
+        """Both losses of the student, weighted 5 to 1."""
+        losses = self.student_losses(student, pose_2d, depth)
+        return 5 * losses["distillation"] + losses["equivariance"]
 
 
 def paired_parameters(theirs: nn.Module, ours: AdaptiveGCN) -> Iterator[tuple[str, nn.Parameter, tuple, nn.Parameter]]:

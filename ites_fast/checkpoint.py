@@ -24,9 +24,17 @@ from ites_fast.skeleton import get_skeleton
 HEADER = "ites_fast"
 FORMAT = 1
 LIFTER_FILE = "lifter.safetensors"
+BUNDLED = Path(__file__).parent / "weights" / LIFTER_FILE  # beside it: MODEL_CARD.md
 
 
-def save_model(path: str | os.PathLike, lifter: Lifter, architecture: dict[str, Any], training: dict[str, Any]) -> None:
+def save_model(
+    path: str | os.PathLike,
+    lifter: Lifter,
+    architecture: dict[str, Any],
+    training: dict[str, Any],
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write a model file, atomically.
 
     Args:
@@ -34,10 +42,16 @@ def save_model(path: str | os.PathLike, lifter: Lifter, architecture: dict[str, 
         lifter: network, skeleton and normalisation.
         architecture: ``{"network": name, "options": {...}}``, what ``build_network`` takes.
         training: how it was trained, for the reader; not needed to load it.
+        dtype: what floating point numbers are stored as, for example ``torch.float16`` for half the size; as they are
+            without it. A loaded model computes in float32 all the same.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
+        ValueError: a weight is too large for ``dtype``.
     """
+    tensors = lifter.network.state_dict()
+    if dtype is not None:
+        tensors = {name: _stored_as(dtype, name, tensor) for name, tensor in tensors.items()}
     description = {
         "kind": "model",
         "architecture": architecture,
@@ -45,16 +59,25 @@ def save_model(path: str | os.PathLike, lifter: Lifter, architecture: dict[str, 
         "normalization": lifter.normalization.to_dict(),
         "training": training,
     }
-    write_tensors(path, lifter.network.state_dict(), description)
+    write_tensors(path, tensors, description)
 
 
-def load_lifter(path: str | os.PathLike, device: torch.device | str = "cpu") -> Lifter:
-    """Load a model file, or the ``lifter.safetensors`` of a run's folder, in eval mode.
+def load_lifter(path: str | os.PathLike | None = None, device: torch.device | str = "cpu") -> Lifter:
+    """Load a model file, or the ``lifter.safetensors`` of a run's folder, in eval mode and float32.
+
+    Args:
+        path: the file or folder; the weights that the package bundles without it.
+        device: where the network goes.
 
     Raises:
         InputError: the file is missing, damaged, not a model, or of an architecture or skeleton unknown here.
     """
-    path = Path(path)
+    if path is None and not BUNDLED.is_file():
+        raise InputError(
+            f"this copy of ites_fast has no bundled weights ({BUNDLED}: no such file); "
+            "expected a checkpoint: a run's folder or a .safetensors file of a model"
+        )
+    path = BUNDLED if path is None else Path(path)
     if path.is_dir():
         path = path / LIFTER_FILE
     tensors, description = read_tensors(path, kind="model")
@@ -81,6 +104,15 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], path: str | os.
         # torch's message lists every tensor: the first lines are enough to see which architecture it is
         details = " ".join(str(error).split())[:400]
         raise InputError(f"{path}: the weights are of another architecture or skeleton: {details}") from error
+
+
+def _stored_as(dtype: torch.dtype, name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    stored = tensor.to(dtype)
+    if not torch.equal(stored.isfinite(), tensor.isfinite()):
+        raise ValueError(f"{name} has {tensor.abs().max().item():.3g}, too large to be stored as {dtype}")
+    return stored
 
 
 def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ites_fast.checkpoint import load_weights, pack_optimizer, read_tensors, unpack_optimizer, write_tensors
 from ites_fast.errors import DivergedError, InputError
 from ites_fast.options import OptimizerOptions
-from ites_fast.sampling import EpochSampler
+from ites_fast.sampling import BalancedSampler, EpochSampler, Sampler
 from ites_fast.stages import TrainingStage
 
 SHOWN_INDICES = 8
@@ -103,7 +103,7 @@ def train_stage(stage: TrainingStage, session: Session, saved: SavedState | None
         OSError: the state could not be written.
     """
     options, device = stage.options, stage.pose_2d.device
-    sampler = EpochSampler(len(stage.pose_2d), options.batch_size, session.seed)
+    sampler = build_sampler(stage, session.seed)
     generator = torch.Generator(device).manual_seed(session.seed)
     optimizer = build_optimizer(stage.network, options)
     total = total_steps(options, sampler.batches_per_epoch)
@@ -123,6 +123,8 @@ def train_stage(stage: TrainingStage, session: Session, saved: SavedState | None
             loss = sum(stage.weights[name] * value for name, value in losses.items())
             optimizer.zero_grad()
             loss.backward()
+            if options.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(stage.network.parameters(), options.gradient_clip)
             optimizer.step()
             step += 1
             session.steps_done += 1
@@ -151,7 +153,7 @@ def restore_state(
     session: Session,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
-    sampler: EpochSampler,
+    sampler: Sampler,
 ) -> int:
     """Bring a stage to where its state was saved, and return the number of steps that were done.
 
@@ -177,7 +179,7 @@ def save_state(
     step: int,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
-    sampler: EpochSampler,
+    sampler: Sampler,
 ) -> None:
     """Write all that the stage needs to continue, atomically."""
     epoch_state, position = sampler.state()
@@ -210,6 +212,15 @@ def build_optimizer(network: nn.Module, options: OptimizerOptions) -> torch.opti
         weight_decay=options.weight_decay,
         fused=True,
     )
+
+
+def build_sampler(stage: TrainingStage, seed: int) -> Sampler:
+    """Epochs over all views, or draws by the probabilities that the stage gives its views."""
+    samples, batch_size = len(stage.pose_2d), stage.options.batch_size
+    probability = getattr(stage, "probability", None)
+    if probability is None:
+        return EpochSampler(samples, batch_size, seed)
+    return BalancedSampler(probability, batch_size, seed)
 
 
 def total_steps(options: OptimizerOptions, batches_per_epoch: int) -> int:

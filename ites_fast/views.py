@@ -51,6 +51,25 @@ def tilt(angle: Tensor) -> Tensor:
     return rotation_from_vector(vector)
 
 
+def camera_axes(elevation: Tensor, roll: Tensor | None = None) -> Tensor:
+    r"""Rotations from a frame whose y axis is the vertical to that of a camera: :math:`R_z(\rho)\, R_x(e)`.
+
+    Args:
+        elevation: of the cameras above the horizon (...,), radians, positive when they look down. Differentiable.
+        roll: about the camera's axis (...,), radians, x towards y. Differentiable.
+
+    Returns:
+        Rotations acting on column vectors (..., 3, 3).
+    """
+    zero, one = torch.zeros_like(elevation), torch.ones_like(elevation)
+    sin, cos = elevation.sin(), elevation.cos()
+    level = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], -1).unflatten(-1, (3, 3))
+    if roll is None:
+        return level
+    sin, cos = roll.sin(), roll.cos()
+    return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], -1).unflatten(-1, (3, 3)) @ level
+
+
 def view_scale(uv: Tensor, rms: float) -> Tensor:
     """The factor that gives root-centred image coordinates (..., J, 2) the root mean square ``rms``: (..., 1, 1).
 

@@ -54,6 +54,56 @@ def test_a_loaded_model_lifts_as_the_saved_one(name, image, tmp_path):
         assert torch.equal(loaded.lift(image), lifter.lift(image))
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_weights_stored_in_half_precision_are_loaded_in_single(name, image, tmp_path):
+    torch.manual_seed(0)
+    network = build_network(name, H36M_17, ARCHITECTURES[name])
+    lifter = Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    checkpoint.save_model(whole, lifter, architecture(name), {})
+    checkpoint.save_model(half, lifter, architecture(name), {}, dtype=torch.float16)
+    assert {tensor.dtype for tensor in load_file(half).values()} <= {torch.float16, torch.int64}
+    size = {file: sum(t.nbytes for t in load_file(file).values() if t.is_floating_point()) for file in (whole, half)}
+    assert size[half] == size[whole] / 2
+    loaded = checkpoint.load_lifter(half)
+    assert all(p.dtype == torch.float32 for p in loaded.network.parameters())
+    rounded = {key: t.half().float() if t.is_floating_point() else t for key, t in network.state_dict().items()}
+    for key, tensor in loaded.network.state_dict().items():
+        assert torch.equal(tensor, rounded[key]), key
+    torch.testing.assert_close(loaded.lift(image), lifter.lift(image), rtol=0, atol=0.02)
+
+
+def test_weights_too_large_for_half_precision(lifter, tmp_path):
+    with torch.no_grad():
+        next(lifter.network.parameters())[0] = 1e5
+    with pytest.raises(ValueError, match=r"has 1e\+05, too large to be stored as torch.float16"):
+        checkpoint.save_model(tmp_path / "a.safetensors", lifter, architecture("teacher"), {}, dtype=torch.float16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_path_the_bundled_weights_are_loaded(lifter, path, image, monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint, "BUNDLED", path)
+    assert torch.equal(checkpoint.load_lifter().lift(image), lifter.lift(image))
+    monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path / "absent.safetensors")
+    with pytest.raises(
+        InputError, match=r"no bundled weights \(.*absent.safetensors: no such file\); expected a check"
+    ):
+        checkpoint.load_lifter()
+
+
+@pytest.mark.skipif(not checkpoint.BUNDLED.is_file(), reason="this copy has no bundled weights")
+def test_the_bundled_weights(image):
+    assert checkpoint.BUNDLED.stat().st_size <= 2e6
+    assert checkpoint.BUNDLED.with_name("MODEL_CARD.md").is_file()
+    lifter = checkpoint.load_lifter()
+    assert lifter.skeleton == H36M_17
+    assert lifter.accepts_missing
+    image[2, [0, 5]] = torch.nan
+    pose_3d = lifter.lift(image)
+    assert pose_3d.isfinite().all()
+    assert torch.equal(pose_3d[:, 0], torch.zeros(5, 3))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"checkpoint .*lifter\.safetensors: no such file"):
         checkpoint.load_lifter(tmp_path)

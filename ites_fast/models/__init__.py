@@ -5,14 +5,34 @@ from typing import Any
 from torch import nn
 
 from ites_fast.errors import InputError
+from ites_fast.models.depth_mlp import DepthMLP, ViewOutput
+from ites_fast.models.flow import PoseDensity
 from ites_fast.models.lifter import Lifter
+from ites_fast.models.robust import RobustGCN, RobustMLP
 from ites_fast.models.student import AdaptiveGCN
 from ites_fast.models.teacher import Teacher
 from ites_fast.skeleton import Skeleton
 
-__all__ = ["NETWORKS", "AdaptiveGCN", "Lifter", "Teacher", "build_network"]
+__all__ = [
+    "NETWORKS",
+    "AdaptiveGCN",
+    "DepthMLP",
+    "Lifter",
+    "PoseDensity",
+    "RobustGCN",
+    "RobustMLP",
+    "Teacher",
+    "ViewOutput",
+    "build_network",
+]
 
-NETWORKS: dict[str, type[nn.Module]] = {"teacher": Teacher, "student": AdaptiveGCN}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "teacher": Teacher,
+    "student": AdaptiveGCN,
+    "depth_mlp": DepthMLP,
+    "robust_mlp": RobustMLP,
+    "robust_agcn": RobustGCN,
+}
 
 
 def build_network(name: str, skeleton: Skeleton, options: dict[str, Any]) -> nn.Module:

@@ -1,6 +1,7 @@
 """The student: depths of the joints by adaptive graph convolution."""
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -27,15 +28,14 @@ Graphs = Literal["both", "physical", "nonphysical"]
 RELEASED_GAIN = 1.414
 
 
-class AdaptiveGCN(nn.Module):
-    """Adaptive graph convolution network from 2D poses to depths (ITES, section 3.3).
+class AdaptiveTrunk(nn.Module):
+    """Features of the joints by adaptive graph convolution: an input layer and residual blocks of two layers.
 
-    An input layer, residual blocks of two layers, and a linear output layer. Layers between input and output add a
-    physical and a nonphysical graph; the input and the output layer have a physical graph only, whatever ``graphs``
-    says.
+    The blocks' layers add a physical and a nonphysical graph; the input layer has a physical graph only, whatever
+    ``graphs`` says.
 
     Args:
-        skeleton: joints of the input and the output.
+        skeleton: joints of the input.
         variant: "paper" has an edge matrix for each channel and a softmax affinity; "official", the released code, has
             one edge matrix, own weights for a joint and for its neighbours, and a concatenation affinity between
             joints and pairs of joints, and weights initialised as there.
@@ -48,8 +48,6 @@ class AdaptiveGCN(nn.Module):
     Raises:
         ValueError: an option has none of its values.
     """
-
-    predicts = "depth"
 
     def __init__(
         self,
@@ -66,37 +64,38 @@ class AdaptiveGCN(nn.Module):
         edge_weights, affinity = edge_weights or defaults[0], affinity or defaults[1]
         has_physical = _choose("graphs", graphs, both=True, physical=True, nonphysical=False)
         has_nonphysical = _choose("graphs", graphs, both=True, physical=False, nonphysical=True)
+        physical_kind = _choose(
+            "edge_weights", edge_weights, shared=SharedPhysicalGraph, per_channel=ChannelPhysicalGraph
+        )
+        nonphysical_kind = _choose("affinity", affinity, concat=ConcatNonphysicalGraph, softmax=SoftmaxNonphysicalGraph)
         adjacency = skeleton_adjacency(skeleton)
         order = joint_order(skeleton)
         self.register_buffer("adjacency", adjacency, persistent=False)
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("restored_order", order.argsort(), persistent=False)
-
-        def physical(inputs: int, outputs: int) -> SharedPhysicalGraph | ChannelPhysicalGraph:
-            kind = _choose("edge_weights", edge_weights, shared=SharedPhysicalGraph, per_channel=ChannelPhysicalGraph)
-            return kind(inputs, outputs, adjacency[order[:, None], order])
+        self.physical = partial(physical_kind, adjacency=adjacency[order[:, None], order])
 
         def layer() -> AdaptiveLayer:
-            kind = _choose("affinity", affinity, concat=ConcatNonphysicalGraph, softmax=SoftmaxNonphysicalGraph)
             return AdaptiveLayer(
                 channels,
-                physical(channels, channels) if has_physical else None,
-                kind(channels) if has_nonphysical else None,
+                self.physical(channels, channels) if has_physical else None,
+                nonphysical_kind(channels) if has_nonphysical else None,
             )
 
-        self.input_layer = AdaptiveLayer(channels, physical(2, channels), None)
+        self.input_layer = AdaptiveLayer(channels, self.physical(2, channels), None)
         self.blocks = nn.ModuleList(nn.ModuleList([layer(), layer()]) for _ in range(blocks))
-        self.output_layer = physical(channels, 1)
 
-    def forward(self, pose_2d: Tensor) -> Tensor:
-        """Depth offsets (B, J) of normalised 2D poses (B, J, 2), in body units."""
-        mixing = self.mixing_matrices()
+    def features(self, pose_2d: Tensor, mixing: dict[nn.Module, Tensor]) -> Tensor:
+        """Features (B, J, C), joints in the network's order, of normalised 2D poses (B, J, 2)."""
         features = self.input_layer(pose_2d[:, self.order], mixing[self.input_layer.physical])
         for first, second in self.blocks:
             hidden = first(features, mixing.get(first.physical))
             features = features + second(hidden, mixing.get(second.physical))
-        depth = physical_graph(features, mixing[self.output_layer], self.output_layer.graph)  # (B, J, 1)
-        return depth[:, self.restored_order, 0]
+        return features
+
+    def forward(self, pose_2d: Tensor) -> Tensor:
+        """Features (B, J * C) of normalised 2D poses (B, J, 2)."""
+        return self.features(pose_2d, self.mixing_matrices()).flatten(1)
 
     def mixing_matrices(self) -> dict[nn.Module, Tensor]:
         """The mixing matrices of all physical graphs, by one call, with joints in the network's order."""
@@ -109,6 +108,35 @@ class AdaptiveGCN(nn.Module):
             graph: part.squeeze(0) if isinstance(graph, SharedPhysicalGraph) else part
             for graph, part in zip(graphs, parts, strict=True)
         }
+
+
+class AdaptiveGCN(AdaptiveTrunk):
+    """Adaptive graph convolution network from 2D poses to depths (ITES, section 3.3).
+
+    An ``AdaptiveTrunk`` and a linear output layer with a physical graph. Arguments and errors are the trunk's.
+    """
+
+    predicts = "depth"
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        variant: Literal["paper", "official"] = "paper",
+        channels: int = 128,
+        blocks: int = 4,
+        graphs: Graphs = "both",
+        edge_weights: EdgeWeights | None = None,
+        affinity: Affinity | None = None,
+    ) -> None:
+        super().__init__(skeleton, variant, channels, blocks, graphs, edge_weights, affinity)
+        self.output_layer = self.physical(channels, 1)
+
+    def forward(self, pose_2d: Tensor) -> Tensor:
+        """Depth offsets (B, J) of normalised 2D poses (B, J, 2), in body units."""
+        mixing = self.mixing_matrices()
+        features = self.features(pose_2d, mixing)
+        depth = physical_graph(features, mixing[self.output_layer], self.output_layer.graph)  # (B, J, 1)
+        return depth[:, self.restored_order, 0]
 
 
 class AdaptiveLayer(nn.Module):

@@ -2,13 +2,15 @@
 
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from ites_fast.models.resfc import initialise, residual_trunk
+from ites_fast.models.student import AdaptiveTrunk
 from ites_fast.ops import rotation_from_vector
 from ites_fast.skeleton import Skeleton
 
-WEIGHT_STD = 0.01
+Variant = Literal["paper", "official"]
+Features = Literal["resfc", "agcn"]
 
 
 class TeacherOutput(NamedTuple):
@@ -25,43 +27,29 @@ class TeacherOutput(NamedTuple):
     pose_3d: Tensor
 
 
-class ResidualBlock(nn.Module):
-    """Three linear layers with batch norm, ``width`` -> ``bottleneck`` -> ``bottleneck`` -> ``width``, and a skip."""
-
-    def __init__(self, width: int, bottleneck: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            *linear_norm(width, bottleneck),
-            nn.ReLU(),
-            *linear_norm(bottleneck, bottleneck),
-            nn.ReLU(),
-            *linear_norm(bottleneck, width),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.relu(features + self.layers(features))
-
-
 class Teacher(nn.Module):
     r"""Pose dictionary with a rotation: :math:`y_{can} = \sum_k a_k D_k`, :math:`y = R\, y_{can}` (ITES, section 3.1).
 
-    A trunk of fully connected residual blocks gives the coefficients a (B, K) and a rotation vector (B, 3); the
-    dictionary D (K, J, 3) is a trainable matrix. In the ``official`` variant it has a mean pose beside its atoms, as
-    the released code has.
+    A trunk gives the coefficients a (B, K) and a rotation vector (B, 3); the dictionary D (K, J, 3) is a trainable
+    matrix. In the ``official`` variant it has a mean pose beside its atoms, as the released code has.
 
     Weights are drawn from N(0, 0.01) and the scales of the batch norms from U(0, 1), in both variants: the trunk then
-    starts with small coefficients, and a nearly flat pose.
+    starts with small coefficients, and a nearly flat pose. A trunk of graph convolutions starts as the student does.
 
     Args:
         skeleton: joints of the input and the output.
         variant: "paper" or "official".
         atoms: size K of the dictionary.
         blocks: residual blocks of the trunk.
-        width: features between blocks.
-        bottleneck: features inside a block.
+        width: features between blocks, of "resfc".
+        bottleneck: features inside a block, of "resfc".
+        features: the trunk: "resfc", fully connected residual blocks, or "agcn", the student's layers with the
+            features of all joints side by side (ITES, the ablation of the teacher's features).
+        channels: features of a joint, of "agcn".
+        graph_variant: the variant of the student's layers, of "agcn".
 
     Raises:
-        ValueError: ``variant`` is neither.
+        ValueError: ``variant``, ``features`` or ``graph_variant`` has none of its values.
     """
 
     predicts = "pose"
@@ -69,38 +57,70 @@ class Teacher(nn.Module):
     def __init__(
         self,
         skeleton: Skeleton,
-        variant: Literal["paper", "official"] = "paper",
+        variant: Variant = "paper",
         atoms: int = 12,
         blocks: int = 6,
         width: int = 1024,
         bottleneck: int = 256,
+        features: Features = "resfc",
+        channels: int = 128,
+        graph_variant: Variant = "official",
     ) -> None:
         super().__init__()
         if variant not in ("paper", "official"):
             raise ValueError(f"variant must be one of paper, official, got {variant!r}")
+        if features not in ("resfc", "agcn"):
+            raise ValueError(f"features must be one of resfc, agcn, got {features!r}")
         joints = skeleton.num_joints
-        self.trunk = nn.Sequential(
-            *linear_norm(2 * joints, width), nn.ReLU(), *(ResidualBlock(width, bottleneck) for _ in range(blocks))
-        )
+        if features == "resfc":
+            self.trunk = residual_trunk(2 * joints, blocks, width, bottleneck)
+            initialise(self.trunk)
+        else:
+            self.trunk, width = AdaptiveTrunk(skeleton, graph_variant, channels, blocks), joints * channels
+        self.takes_joints = features == "agcn"
         self.coefficients = nn.Linear(width, atoms)
         self.rotation_vector = nn.Linear(width, 3)
         self.dictionary = nn.Linear(atoms, 3 * joints, bias=variant == "official")
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=WEIGHT_STD)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm1d):
-                nn.init.uniform_(module.weight)
+        for head in (self.coefficients, self.rotation_vector, self.dictionary):
+            initialise(head)
 
     def forward(self, pose_2d: Tensor) -> TeacherOutput:
         """Lift normalised 2D poses (B, J, 2)."""
-        features = self.trunk(pose_2d.flatten(1))  # (B, width)
+        features = self.trunk(pose_2d if self.takes_joints else pose_2d.flatten(1))  # (B, width)
         canonical = self.dictionary(self.coefficients(features)).unflatten(1, (-1, 3))  # (B, J, 3)
         rotation = rotation_from_vector(self.rotation_vector(features))  # (B, 3, 3)
         return TeacherOutput(canonical, rotation, canonical @ rotation.mT)
 
 
-def linear_norm(inputs: int, outputs: int) -> tuple[nn.Linear, nn.BatchNorm1d]:
-    """A linear layer and its batch norm; the norm's shift makes a bias useless."""
-    return nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs)
+class C3DPO(Teacher):
+    r"""A pose dictionary with a canonicalisation network (Novotny et al., "C3DPO", ICCV 2019), as a teacher.
+
+    The factorisation :math:`y = R(x) \sum_k a_k(x) D_k` is the teacher's. What makes it unique is a second network
+    :math:`\Psi`, which must undo any rotation of the shape, :math:`\Psi(R' y_{can}) = y_{can}`: the loss is in
+    ``losses.canonicalization_loss``. Here it is a ResFC of the teacher's size that gives coefficients of the same
+    dictionary. It is needed in training only; ``forward`` does not use it.
+
+    Arguments and errors are the teacher's.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        variant: Variant = "paper",
+        atoms: int = 12,
+        blocks: int = 6,
+        width: int = 1024,
+        bottleneck: int = 256,
+        features: Features = "resfc",
+        channels: int = 128,
+        graph_variant: Variant = "official",
+    ) -> None:
+        super().__init__(skeleton, variant, atoms, blocks, width, bottleneck, features, channels, graph_variant)
+        self.canonicalizer = nn.Sequential(
+            *residual_trunk(3 * skeleton.num_joints, blocks, width, bottleneck), nn.Linear(width, atoms)
+        )
+        initialise(self.canonicalizer)
+
+    def canonicalize(self, pose: Tensor) -> Tensor:
+        """The canonical poses (B, J, 3) that turned poses (B, J, 3) are taken to come from."""
+        return self.dictionary(self.canonicalizer(pose.flatten(1))).unflatten(1, (-1, 3))

@@ -1,0 +1,164 @@
+"""A density of 2D poses: principal components, then affine couplings. It says how likely a view of a body is."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ites_fast.skeleton import Skeleton
+
+SMALLEST_VARIANCE = 1e-12
+
+
+class Density(NamedTuple):
+    """How unlikely 2D poses are.
+
+    Attributes:
+        nll: negative log-likelihood of the whitened principal components (B,), in nats.
+        residual: energy outside the principal components over its mean in the training poses (B,).
+    """
+
+    nll: Tensor
+    residual: Tensor
+
+
+class PoseFlow(nn.Module):
+    """Normalising flow over normalised 2D poses, as ElePose (CVPR 2022, section 3.2) uses one.
+
+    A pose is whitened by the principal components of the training poses; affine couplings (Dinh et al., *Density
+    estimation using Real NVP*, ICLR 2017) turn the result into a standard normal. What the components leave out is
+    measured by its energy.
+
+    Args:
+        skeleton: joints of the poses.
+        joints: those that the density is of; all but the root where not given. The root is the origin.
+        components: principal components that are kept, at most two a joint.
+        couplings: affine couplings.
+        width: features of the two hidden layers of a coupling.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        joints: Sequence[int] | None = None,
+        components: int = 26,
+        couplings: int = 8,
+        width: int = 256,
+    ) -> None:
+        super().__init__()
+        chosen = [j for j in range(skeleton.num_joints) if j != skeleton.root] if joints is None else list(joints)
+        size = 2 * len(chosen)
+        components = min(components, size)
+        self.register_buffer("joints", torch.tensor(chosen), persistent=False)
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("whitening", torch.eye(size)[:components])  # (K, 2J)
+        self.register_buffer("projection", torch.eye(size)[:components])  # (K, 2J), orthonormal rows
+        self.register_buffer("residual_variance", torch.ones(()))
+        kept = components // 2
+        self.couplings = nn.ModuleList(
+            _coupling(kept if i % 2 == 0 else components - kept, components - kept if i % 2 == 0 else kept, width)
+            for i in range(couplings)
+        )
+        generator = torch.Generator().manual_seed(0)
+        orders = [torch.randperm(components, generator=generator) for _ in self.couplings]
+        self.register_buffer("orders", torch.stack(orders))
+
+    @torch.no_grad()
+    def fit_components(self, pose_2d: Tensor, weights: Tensor | None = None) -> None:
+        """Set mean, components and variances from poses (N, J, 2), counted with ``weights`` (N,) where given."""
+        points = pose_2d[:, self.joints].flatten(1).double()  # (N, 2J)
+        share = torch.full((len(points), 1), 1 / len(points), dtype=points.dtype, device=points.device)
+        if weights is not None:
+            share = (weights.double() / weights.sum(dtype=torch.float64))[:, None]
+        mean = (share * points).sum(0)
+        centred = points - mean
+        variance, vectors = torch.linalg.eigh(centred.mT @ (share * centred))  # ascending
+        kept = len(self.projection)
+        variance, vectors = variance.flip(0).clamp(min=SMALLEST_VARIANCE), vectors.flip(1)
+        # an eigenvector has no sign of its own, and the couplings should not depend on the solver's choice
+        vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+        self.mean.copy_(mean)
+        self.projection.copy_(vectors[:, :kept].mT)
+        self.whitening.copy_((vectors[:, :kept] / variance[:kept].sqrt()).mT)
+        self.residual_variance.copy_(variance[kept:].sum().clamp(min=SMALLEST_VARIANCE))
+
+    def forward(self, pose_2d: Tensor) -> Density:
+        """How unlikely normalised 2D poses (B, J, 2) are."""
+        centred = pose_2d[:, self.joints].flatten(1) - self.mean
+        outside = centred.square().sum(1) - (centred @ self.projection.mT).square().sum(1)
+        return Density(self._nll(centred @ self.whitening.mT), outside / self.residual_variance)
+
+    def _nll(self, point: Tensor) -> Tensor:
+        log_volume = point.new_zeros(len(point))
+        for index, (order, coupling) in enumerate(zip(self.orders, self.couplings, strict=True)):
+            first, second = point.split(_halves(point.shape[1], index), dim=1)
+            log_scale, shift = coupling(first).chunk(2, dim=1)
+            log_scale = torch.tanh(log_scale)
+            log_volume = log_volume + log_scale.sum(1)
+            point = torch.cat([second * log_scale.exp() + shift, first], dim=1)[:, order]
+        constant = 0.5 * math.log(2 * math.pi) * point.shape[1]
+        return 0.5 * point.square().sum(1) + constant - log_volume
+
+
+def _halves(size: int, index: int) -> tuple[int, int]:
+    small = size // 2
+    return (small, size - small) if index % 2 == 0 else (size - small, small)
+
+
+def _coupling(inputs: int, outputs: int, width: int) -> nn.Sequential:
+    """Scales and shifts of one half from the other; starts as the identity."""
+    last = nn.Linear(width, 2 * outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), last)
+
+
+class PoseDensity(nn.Module):
+    """The density of whole poses, of parts of the body, or the mean of both.
+
+    Args:
+        skeleton: joints of the poses.
+        parts: "whole", "halves" (the legs; all joints but the legs; as LInKs, WACV 2024) or "both".
+        components: principal components of the whole body; a part has its share.
+        couplings: affine couplings of each flow.
+        width: features inside a coupling.
+    """
+
+    def __init__(
+        self, skeleton: Skeleton, parts: str = "whole", components: int = 26, couplings: int = 8, width: int = 256
+    ) -> None:
+        super().__init__()
+        chosen = {"whole": [None], "halves": halves(skeleton), "both": [None, *halves(skeleton)]}[parts]
+        joints = skeleton.num_joints - 1
+        shares = [components if part is None else max(2, components * len(part) // joints) for part in chosen]
+        self.flows = nn.ModuleList(
+            PoseFlow(skeleton, part, share, couplings, width) for part, share in zip(chosen, shares, strict=True)
+        )
+
+    @torch.no_grad()
+    def fit_components(self, pose_2d: Tensor, weights: Tensor | None = None) -> None:
+        """Set the principal components of every flow, see ``PoseFlow``."""
+        for flow in self.flows:
+            flow.fit_components(pose_2d, weights)
+
+    def forward(self, pose_2d: Tensor) -> Density:
+        """How unlikely normalised 2D poses (B, J, 2) are: a sum over the parts, a mean over "whole" and "halves"."""
+        densities = [flow(pose_2d) for flow in self.flows]
+        nll = torch.stack([density.nll for density in densities]).sum(0)
+        residual = torch.stack([density.residual for density in densities]).mean(0)
+        return Density(nll / 2 if len(densities) == 3 else nll, residual)
+
+
+def halves(skeleton: Skeleton) -> list[list[int]]:
+    """The joints below the root, and all others without the root."""
+    legs = []
+    for joint in range(skeleton.num_joints):
+        top = joint
+        while skeleton.parents[top] not in (-1, skeleton.root):
+            top = skeleton.parents[top]
+        if top in skeleton.left + skeleton.right:
+            legs.append(joint)
+    others = [joint for joint in range(skeleton.num_joints) if joint not in (*legs, skeleton.root)]
+    return [legs, others]
