@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ites_fast.models.teacher import linear_norm
+from ites_fast.models.resfc import linear_norm
 from ites_fast.skeleton import Skeleton
 
 OUTPUT_GAIN = 0.1  # the network starts with a nearly flat pose
