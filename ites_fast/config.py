@@ -128,6 +128,11 @@ AT_LEAST = {
     "distillation_weight": 0,
     "equivariance_weight": 0,
     "elevation_spread": 0,
+    "max_noise_px": 0,
+    "max_missing": 0,
+    "balance": 0,
+    "loss_power": 1,  # the gradient of a smaller power is infinite where student and teachers agree
+    "bone_weight": 0,
     "camera_depth": 1.5,  # a body of one unit must fit between the root and the nearest depth, 1
 }
 LARGEST_SEED = 2**63 - 1
@@ -139,7 +144,7 @@ def check_options(options: TrainOptions) -> None:
     Raises:
         InputError: names the option, the value and what was expected.
     """
-    _check_numbers(options_to_dict(options), prefix="")
+    check_numbers(options_to_dict(options), prefix="")
     if options.seed > LARGEST_SEED:
         raise InputError(f"--seed: expected at most {LARGEST_SEED}, got {options.seed}")
     for stage in ("teacher", "student"):
@@ -150,18 +155,23 @@ def check_options(options: TrainOptions) -> None:
             )
 
 
-def _check_numbers(values: dict[str, Any], prefix: str) -> None:
+def check_numbers(values: dict[str, Any], prefix: str) -> None:
+    """Refuse numbers that are not finite or below ``AT_LEAST``; ``prefix`` is what their options begin with.
+
+    Raises:
+        InputError: names the option, the value and what was expected.
+    """
     for name, value in values.items():
         option = f"--{prefix}{name}".replace("_", "-")
         if isinstance(value, dict):
-            _check_numbers(value, f"{prefix}{name}.")
+            check_numbers(value, f"{prefix}{name}.")
         elif isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{option}: expected a finite number, got {value}")
         elif name in AT_LEAST and value is not None and value < AT_LEAST[name]:
             raise InputError(f"{option}: expected at least {AT_LEAST[name]}, got {value}")
 
 
-def options_to_dict(options: TrainOptions) -> dict[str, Any]:
+def options_to_dict(options: Any) -> dict[str, Any]:
     """The resolved options as plain values for JSON."""
     return asdict(options)
 
@@ -175,19 +185,20 @@ def options_from_dict(values: dict[str, Any], source: str) -> TrainOptions:
     try:
         nested = {
             "normalization": NormalizationOptions(**values["normalization"]),
-            "teacher": _stage_from_dict(TeacherOptions, values["teacher"]),
-            "student": _stage_from_dict(StudentOptions, values["student"]),
+            "teacher": stage_from_dict(TeacherOptions, values["teacher"]),
+            "student": stage_from_dict(StudentOptions, values["student"]),
         }
         return TrainOptions(**{**values, **nested})
     except (KeyError, TypeError) as error:
         raise InputError(f"{source}: not the options of a run of this version ({error})") from error
 
 
-def _stage_from_dict(stage: type, values: dict[str, Any]) -> Any:
+def stage_from_dict(stage: type, values: dict[str, Any]) -> Any:
+    """The options of one stage from plain values."""
     return stage(**{**values, "cycle": CycleOptions(**values["cycle"])})
 
 
-def differences(saved: TrainOptions, given: TrainOptions) -> list[str]:
+def differences(saved: Any, given: Any) -> list[str]:
     """Options of the recipe that differ between a saved run and its continuation, as readable text."""
     return _differences(options_to_dict(saved), options_to_dict(given), prefix="")
 

@@ -1,14 +1,18 @@
 """The folder of a training run: which files it has, and when a run may write there."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from ites_fast.checkpoint import LIFTER_FILE
 from ites_fast.config import TrainOptions, differences, options_from_dict, options_to_dict
 from ites_fast.errors import InputError
 from ites_fast.files import write_json
 from ites_fast.training import SavedState, read_state
+
+Options = TypeVar("Options")
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.safetensors"
@@ -35,8 +39,21 @@ FILES = (
 )
 
 
-def saved_options(output: str) -> TrainOptions:
+class RunOptions(Protocol):
+    """What the options of every command that trains have."""
+
+    output: str
+    resume: bool
+    overwrite: bool
+    stop_after: int | None
+
+
+def saved_options(output: str, parse: Callable[..., Options] = options_from_dict) -> Options:
     """The options of the run in a folder, to continue it with.
+
+    Args:
+        output: the folder.
+        parse: makes the command's options from plain values, and takes the ``source`` that its errors name.
 
     Raises:
         InputError: there is no run, or its options cannot be read.
@@ -48,15 +65,19 @@ def saved_options(output: str) -> TrainOptions:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
-    options = options_from_dict(values, source=str(path))
+    options = parse(values, source=str(path))
     return replace(options, output=output, resume=False, overwrite=False, stop_after=None)
 
 
-def check_folder(options: TrainOptions) -> SavedState | None:
+def check_folder(options: RunOptions, parse: Callable[..., RunOptions] = options_from_dict) -> SavedState | None:
     """Say whether a run may write to its folder. Nothing is changed.
 
     A folder that already holds what the run would write is refused unless it is continued (``resume``) or replaced
     (``overwrite``). A student may be trained where its teacher was.
+
+    Args:
+        options: of the run.
+        parse: as in ``saved_options``.
 
     Returns:
         The state to continue from, or None for a fresh run.
@@ -67,12 +88,12 @@ def check_folder(options: TrainOptions) -> SavedState | None:
     """
     output = Path(options.output)
     if options.resume:
-        changed = differences(saved_options(options.output), options)
+        changed = differences(saved_options(options.output, parse), options)
         if changed:
             raise InputError("--resume continues a run with its own options; " + "; ".join(changed))
         return read_state(output / STATE_FILE) if (output / STATE_FILE).exists() else None
     held = [name for name in FILES if (output / name).exists()]
-    if held and not options.overwrite and not holds_teacher_only(options):
+    if held and not options.overwrite and not (isinstance(options, TrainOptions) and holds_teacher_only(options)):
         raise InputError(
             f"--output {output}: already holds a run, or files that it would replace ({', '.join(held)}); continue it "
             "with --resume, replace it with --overwrite, or choose another folder"
@@ -80,7 +101,7 @@ def check_folder(options: TrainOptions) -> SavedState | None:
     return None
 
 
-def claim_folder(options: TrainOptions, kept: Path | None) -> None:
+def claim_folder(options: RunOptions, kept: Path | None = None) -> None:
     """Make the folder the run's own: what was there before goes, and its options are written.
 
     Args:

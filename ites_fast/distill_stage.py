@@ -1,0 +1,152 @@
+"""The stage that distils several lifters into one that stands noise and missing joints; no 3D label is used."""
+
+import torch
+from torch import Tensor, nn
+
+from ites_fast.corruption import FOCAL_PX
+from ites_fast.models import build_network
+from ites_fast.normalization import MIN_VISIBLE, Normalization
+from ites_fast.ops import rotate, rotate_project, unproject
+from ites_fast.options import DistillOptions
+from ites_fast.prior_losses import bone_spread_loss
+from ites_fast.skeleton import Skeleton
+from ites_fast.teaching import in_view, mirrored
+from ites_fast.views import draw_views, view_scale
+
+
+class DistillStage:
+    """A student of single views learns the teachers' poses from views that were spoilt as detectors spoil them.
+
+    Args:
+        image: image coordinates of the training views (N, J, 2), on the device that trains.
+        target: what the teachers see in them, from ``teaching.mean_poses`` (N, J, 3).
+        skeleton: their joints.
+        normalization: of the student.
+        options: of the stage.
+        probability: of each view (N,), on the CPU, None for shuffled epochs.
+    """
+
+    name = "distill"
+
+    def __init__(
+        self,
+        image: Tensor,
+        target: Tensor,
+        skeleton: Skeleton,
+        normalization: Normalization,
+        options: DistillOptions,
+        probability: Tensor | None = None,
+    ) -> None:
+        self.pose_2d = image
+        self.target = target
+        self.skeleton = skeleton
+        self.normalization = normalization
+        self.options = options
+        self.probability = probability
+        self.weights = {"distillation": 1.0}
+        if options.bone_weight > 0:
+            self.weights["bones"] = options.bone_weight
+        if options.equivariance_weight > 0:
+            self.weights["equivariance"] = options.equivariance_weight
+        self.architecture = architecture(options)
+        network = build_network(self.architecture["network"], skeleton, self.architecture["options"])
+        self.network: nn.Module = network.to(image.device)
+
+    def losses(self, batch: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        image, target = self.pose_2d[batch], self.target[batch]
+        if self.options.mirror:
+            chosen = torch.rand(len(batch), 1, 1, generator=generator, device=image.device) < 0.5
+            image = torch.where(chosen, mirrored(image, self.skeleton), image)
+            target = torch.where(chosen, mirrored(target, self.skeleton), target)
+        spoilt = spoil(image, self.skeleton, self.options, generator)
+        view = self.normalization.apply(spoilt, source="spoilt training views", missing="allow")
+        pose = self._lift(view.pose_2d, view.visible)
+        error = (pose - in_view(target, view.view_rotation, view.scale)).norm(dim=-1)  # (B, J)
+        losses = {"distillation": error.pow(self.options.loss_power).mean()}
+        if "bones" in self.weights:
+            losses["bones"] = bone_spread_loss(pose, self.skeleton.edges)
+        if "equivariance" in self.weights:
+            losses["equivariance"] = self._equivariance(pose, generator)
+        return losses
+
+    def _lift(self, pose_2d: Tensor, visible: Tensor | None) -> Tensor:
+        """Root-relative poses (B, J, 3), in the normalised view's frame and unit."""
+        corrected = self.network(pose_2d, visible)
+        pose = unproject(corrected.pose_2d, corrected.depth, self.normalization.camera_depth)
+        return pose - pose[:, self.skeleton.root, None]
+
+    def _equivariance(self, pose: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean distance between the turned pose and what the student sees in its whole and clean view (ITES, eq. 6)."""
+        cycle = self.options.cycle
+        rotation = draw_views(
+            (cycle.draws, len(pose)),
+            cycle.axis,
+            elevation=cycle.elevation,
+            elevation_spread=cycle.elevation_spread,
+            generator=generator,
+        )
+        uv = rotate_project(pose, rotation, self.normalization.camera_depth).flatten(0, 1)  # (S * B, J, 2)
+        turned = rotate(pose, rotation).flatten(0, 1)  # (S * B, J, 3)
+        if self.normalization.scale == "pose":
+            scale = view_scale(uv, self.normalization.constant)
+            uv, turned = scale * uv, scale * turned
+        return (self._lift(uv, None) - turned).norm(dim=-1).mean()
+
+
+def architecture(options: DistillOptions) -> dict:
+    """What ``build_network`` makes the student from."""
+    if options.network == "mlp":
+        return {"network": "robust_mlp", "options": {"width": options.width, "blocks": options.blocks}}
+    names = ("variant", "channels", "blocks", "graphs")
+    return {"network": "robust_agcn", "options": {name: getattr(options, name) for name in names}}
+
+
+def spoil(image: Tensor, skeleton: Skeleton, options: DistillOptions, generator: torch.Generator) -> Tensor:
+    """Add noise of another strength to every view, and lose some joints of some.
+
+    The standard deviation of the noise is uniform in [0, ``max_noise_px``], except in the share of views that stay
+    clean. Of the views that are not whole some lose the end of a limb, such as elbow and wrist, and the others up to
+    ``max_missing`` joints anywhere, each number alike.
+
+    Args:
+        image: image coordinates (B, J, 2), without missing joints.
+        skeleton: its joints.
+        options: strength and shares.
+        generator: of the random numbers; its device is that of ``image``.
+
+    Returns:
+        A new tensor (B, J, 2), NaN at the joints that were lost. At least ``MIN_VISIBLE`` joints are left.
+    """
+    views, joints = image.shape[:2]
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=image.dtype, device=image.device)
+
+    sigma = options.max_noise_px / FOCAL_PX * uniform(views) * (uniform(views) >= options.clean_share)
+    noise = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=image.device)
+    spoilt = image + sigma[:, None, None] * noise
+    if options.max_missing == 0 or options.whole_share == 1:
+        return spoilt
+    count = (
+        (uniform(views, 1) * (options.max_missing + 1))
+        .floor()
+        .clamp(max=min(options.max_missing, joints - MIN_VISIBLE))
+    )
+    lost = uniform(views, joints).argsort(1).argsort(1) < count  # (B, J)
+    ends = limb_ends(skeleton).to(image.device)
+    if len(ends):
+        end = ends[(uniform(views) * len(ends)).long().clamp(max=len(ends) - 1)]
+        lost = torch.where(uniform(views, 1) < options.limb_share, end, lost)
+    lost = lost & (uniform(views, 1) >= options.whole_share)
+    return spoilt.masked_fill(lost[..., None], torch.nan)
+
+
+def limb_ends(skeleton: Skeleton) -> Tensor:
+    """For every joint of the left and the right side, that joint and all that hang on it (L, J), boolean."""
+    ends = torch.zeros(skeleton.num_joints, skeleton.num_joints, dtype=torch.bool)
+    for joint in range(skeleton.num_joints):
+        ancestor = joint
+        while ancestor != -1:
+            ends[ancestor, joint] = True
+            ancestor = skeleton.parents[ancestor]
+    return ends[sorted((*skeleton.left, *skeleton.right))]
