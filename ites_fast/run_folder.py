@@ -1,16 +1,18 @@
 """The folder of a training run: which files it has, and when a run may write there."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from ites_fast import cli
 from ites_fast.checkpoint import LIFTER_FILE
 from ites_fast.config import TrainOptions, differences, options_from_dict, options_to_dict
 from ites_fast.errors import InputError
 from ites_fast.files import write_json
-from ites_fast.training import SavedState, read_state
+from ites_fast.training import SavedState, Session, read_state
 
 Options = TypeVar("Options")
 
@@ -130,3 +132,14 @@ def holds_teacher_only(options: TrainOptions) -> bool:
     state_path = output / STATE_FILE
     has_student = (output / model_file("student")).exists()
     return not has_student and (not state_path.exists() or read_state(state_path).stage == "teacher")
+
+
+def stop(session: Session, output: Path, command: str) -> None:
+    """Say where a run stands and how to continue it; a signal decides the exit status, as shells expect."""
+    if session.state_path.exists():
+        print(f"stopped; the state is in {session.state_path}. Continue with:")
+    else:
+        print("stopped before the first step. Start again with:")
+    print(f"  python -m ites_fast.{command} --resume --output {output}", flush=True)
+    if session.stop_requested is not None:
+        sys.exit(cli.SIGNAL_STATUS + session.stop_requested)

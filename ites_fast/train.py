@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from ites_fast.files import atomic_path
 from ites_fast.models import Lifter, Teacher
 from ites_fast.normalization import Normalization
 from ites_fast.report import write_report
-from ites_fast.run_folder import STATE_FILE, check_folder, claim_folder, model_file, saved_options
+from ites_fast.run_folder import STATE_FILE, check_folder, claim_folder, model_file, saved_options, stop
 from ites_fast.sampling import EpochSampler
 from ites_fast.skeleton import Skeleton
 from ites_fast.stages import StudentStage, TeacherStage, TrainingStage, recalibrate_batch_norm
@@ -68,7 +67,7 @@ def main(options: TrainOptions) -> None:
         with stop_on_signals(session):
             models = train_all(options, views, session, saved)
     if models is None:
-        stop(session, output)
+        stop(session, output, command="train")
         return
     write_report(options, session.history, session.seconds, models, views.mean_pose)
 
@@ -162,6 +161,7 @@ def load_training_views(options: TrainOptions, device: torch.device) -> Training
     dataset = load(options.data, "train")
     if len(dataset) < 2:
         raise InputError(f"{options.data}: the training split has {len(dataset)} view, expected at least 2")
+    dataset.require_complete("training")
     skeleton, mean_pose = dataset.skeleton, MeanPose.fit(dataset) if dataset.pose_3d is not None else None
     image = torch.from_numpy(dataset.image())
     del dataset  # the largest arrays of a run
@@ -195,17 +195,6 @@ def tensorboard(folder: Path, wanted: bool) -> Iterator[Callable[[Record], None]
                     writer.add_scalar(f"{record['stage']}/{name}", value, record["step"])
 
         yield write
-
-
-def stop(session: Session, output: Path) -> None:
-    """Say where the run stands and how to continue it; a signal decides the exit status, as shells expect."""
-    if session.state_path.exists():
-        print(f"stopped; the state is in {session.state_path}. Continue with:")
-    else:
-        print("stopped before the first step. Start again with:")
-    print(f"  python -m ites_fast.train --resume --output {output}", flush=True)
-    if session.stop_requested is not None:
-        sys.exit(cli.SIGNAL_STATUS + session.stop_requested)
 
 
 def defaults(arguments: Sequence[str]) -> TrainOptions:
