@@ -136,6 +136,7 @@ AT_LEAST = {
     "camera_depth": 1.5,  # a body of one unit must fit between the root and the nearest depth, 1
 }
 LARGEST_SEED = 2**63 - 1
+STAGE_LOSSES = {"teacher": ("reprojection", "invariance"), "student": ("distillation", "equivariance")}
 
 
 def check_options(options: TrainOptions) -> None:
@@ -147,6 +148,10 @@ def check_options(options: TrainOptions) -> None:
     check_numbers(options_to_dict(options), prefix="")
     if options.seed > LARGEST_SEED:
         raise InputError(f"--seed: expected at most {LARGEST_SEED}, got {options.seed}")
+    for stage, losses in STAGE_LOSSES.items():
+        if not any(getattr(getattr(options, stage), f"{loss}_weight") for loss in losses):
+            names = " and ".join(f"--{stage}.{loss}-weight" for loss in losses)
+            raise InputError(f"{names}: expected at least one above 0, got 0 and 0")
     for stage in ("teacher", "student"):
         if getattr(options, stage).cycle.rescale and options.normalization.scale != "pose":
             raise InputError(

@@ -1,4 +1,4 @@
-"""The four losses of ITES, as pure functions on the operators. Each returns a scalar in body units."""
+"""The losses of ITES and of C3DPO, as pure functions on the operators. Each returns a scalar in body units."""
 
 from collections.abc import Callable
 
@@ -52,6 +52,23 @@ def rotation_invariance_loss(
     scale = view_scale(uv, rms)  # (S, B, 1, 1)
     prediction = canonical_of((scale * uv).flatten(0, 1)).unflatten(0, uv.shape[:2])
     return cycle_loss(prediction.flatten(0, 1), (scale * canonical).flatten(0, 1))
+
+
+def canonicalization_loss(canonical_of: Callable[[Tensor], Tensor], canonical: Tensor, rotation: Tensor) -> Tensor:
+    r"""A second network must undo any rotation of the canonical pose (Novotny et al., "C3DPO", ICCV 2019).
+
+    .. math:: L_{can} = \frac{1}{S B J} \sum_{sbj} | \Psi(R_{sb}\, y_{can,b})_j - y_{can,bj} |
+
+    Two poses that are rotations of each other cannot both be canonical then. C3DPO takes a smoothed norm; this is the
+    norm of the other losses. Gradients run through both sides.
+
+    Args:
+        canonical_of: the canonicalisation network, from poses (S * B, J, 3) to canonical poses (S * B, J, 3).
+        canonical: canonical poses of the batch (B, J, 3).
+        rotation: draws (S, B, 3, 3), about any axis.
+    """
+    turned = rotate(canonical, rotation)  # (S, B, J, 3)
+    return cycle_loss(canonical_of(turned.flatten(0, 1)).unflatten(0, turned.shape[:2]), canonical)
 
 
 def distillation_loss(depth: Tensor, teacher_depth: Tensor) -> Tensor:

@@ -263,5 +263,5 @@ class DistillOptions(OptimizerOptions):
     bone_weight: float = 0.0
     """weight of the spread of bone lengths over a batch"""
     equivariance_weight: float = 0.0
-    """weight of the rotation equivariance loss; 0 leaves it out"""
+    """weight of the rotation equivariance loss"""
     cycle: CycleOptions = field(default_factory=CycleOptions)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ites_fast.losses import (
+    canonicalization_loss,
     distillation_loss,
     reprojection_loss,
     rotation_equivariance_loss,
@@ -17,6 +18,7 @@ from ites_fast.losses import (
 )
 from ites_fast.metrics import root_relative
 from ites_fast.models import Lifter, Teacher, build_network
+from ites_fast.models.teacher import TeacherOutput
 from ites_fast.normalization import Normalization
 from ites_fast.ops import unproject
 from ites_fast.options import CycleOptions, OptimizerOptions, StudentOptions, TeacherOptions
@@ -40,7 +42,9 @@ class TrainingStage(Protocol):
 
 
 class TeacherStage:
-    """Stage 1: reprojection and rotation invariance.
+    """Stage 1: reprojection, and what makes the decomposition unique: rotation invariance, or canonicalisation.
+
+    A loss whose weight is zero is not computed.
 
     Args:
         pose_2d: normalised training views (N, J, 2), on the device that trains.
@@ -58,18 +62,31 @@ class TeacherStage:
         self.root = skeleton.root
         self.normalization = normalization
         self.options = options
-        self.weights = {"reprojection": options.reprojection_weight, "invariance": options.invariance_weight}
+        self.uniqueness = "invariance" if options.method == "dictionary" else "canonicalization"
+        self.weights = {"reprojection": options.reprojection_weight, self.uniqueness: options.invariance_weight}
+        names = ["variant", "atoms", "blocks", "width", "bottleneck"]
+        if options.features == "agcn":  # files of other trunks stay readable by versions without it
+            names += ["features", "channels", "graph_variant"]
         self.architecture = {
-            "network": "teacher",
-            "options": {name: getattr(options, name) for name in ("variant", "atoms", "blocks", "width", "bottleneck")},
+            "network": "teacher" if options.method == "dictionary" else "c3dpo",
+            "options": {name: getattr(options, name) for name in names},
         }
         network = build_network(self.architecture["network"], skeleton, self.architecture["options"])
         self.network: Teacher = network.to(pose_2d.device)
 
     def losses(self, batch: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        pose_2d = self.pose_2d[batch]
-        cycle, depth = self.options.cycle, self.normalization.camera_depth
+        pose_2d, depth = self.pose_2d[batch], self.normalization.camera_depth
         output = self.network(pose_2d)
+        losses = {}
+        if self.weights["reprojection"]:
+            losses["reprojection"] = reprojection_loss(output.canonical, output.rotation, pose_2d, depth)
+        if self.weights[self.uniqueness]:
+            unique = self._invariance if self.uniqueness == "invariance" else self._canonicalization
+            losses[self.uniqueness] = unique(output, epoch, generator)
+        return losses
+
+    def _invariance(self, output: TeacherOutput, epoch: int, generator: torch.Generator) -> Tensor:
+        cycle, depth = self.options.cycle, self.normalization.camera_depth
         # around the vertical, the view's own frame is turned: the dictionary's has no vertical
         pose = output.canonical if cycle.axis == "all" else output.pose_3d
         canonical = output.canonical
@@ -77,26 +94,28 @@ class TeacherStage:
             pose, canonical = root_relative(pose, self.root), root_relative(canonical, self.root)
         elif cycle.rescale:
             pose = root_relative(pose, self.root)
-        rotation = _draw(cycle, len(batch), generator)
-        return {
-            "reprojection": reprojection_loss(output.canonical, output.rotation, pose_2d, depth),
-            "invariance": rotation_invariance_loss(
-                lambda views: self.network(views).canonical,
-                canonical,
-                pose,
-                rotation,
-                depth,
-                _rms(cycle, self.normalization),
-            ),
-        }
+        rotation = _draw(cycle, len(pose), generator)
+        return rotation_invariance_loss(
+            lambda views: self.network(views).canonical,
+            canonical,
+            pose,
+            rotation,
+            depth,
+            _rms(cycle, self.normalization),
+        )
+
+    def _canonicalization(self, output: TeacherOutput, epoch: int, generator: torch.Generator) -> Tensor:
+        # of the cycle's options the number of draws alone counts: nothing is projected, and no frame has a vertical
+        rotation = draw_views((self.options.cycle.draws, len(output.canonical)), "all", generator=generator)
+        return canonicalization_loss(self.network.canonicalize, output.canonical, rotation)
 
 
 class StudentStage:
-    """Stage 2: depth distillation and rotation equivariance.
+    """Stage 2: depth distillation and rotation equivariance. A loss whose weight is zero is not computed.
 
     Args:
         pose_2d: normalised training views (N, J, 2), on the device that trains.
-        teacher: the trained teacher, in eval mode; its depths are computed here, once.
+        teacher: the trained teacher, in eval mode; its depths are computed here, once, where they are distilled.
         options: of the stage.
     """
 
@@ -108,24 +127,29 @@ class StudentStage:
         self.normalization = teacher.normalization
         self.options = options
         self.weights = {"distillation": options.distillation_weight, "equivariance": options.equivariance_weight}
-        names = ("variant", "channels", "blocks", "graphs", "edge_weights", "affinity")
-        self.architecture = {"network": "student", "options": {name: getattr(options, name) for name in names}}
-        network = build_network(self.architecture["network"], teacher.skeleton, self.architecture["options"])
+        if options.network == "agcn":
+            kind, names = "student", ("variant", "channels", "blocks", "graphs", "edge_weights", "affinity")
+        else:
+            kind, names = "resfc", ("blocks", "width", "bottleneck")
+        self.architecture = {"network": kind, "options": {name: getattr(options, name) for name in names}}
+        network = build_network(kind, teacher.skeleton, self.architecture["options"])
         self.network = network.to(pose_2d.device)
-        self.teacher_depth = self._depths(teacher)  # (N, J)
+        self.teacher_depth = self._depths(teacher) if options.distillation_weight else None  # (N, J)
 
     def losses(self, batch: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         pose_2d = self.pose_2d[batch]
         cycle, camera_depth = self.options.cycle, self.normalization.camera_depth
         depth = self._depth_of(pose_2d)  # (B, J)
-        pose = unproject(pose_2d, depth, camera_depth)  # (B, J, 3)
-        rotation = _draw(cycle, len(batch), generator)
-        return {
-            "distillation": distillation_loss(depth, self.teacher_depth[batch]),
-            "equivariance": rotation_equivariance_loss(
+        losses = {}
+        if self.weights["distillation"]:
+            losses["distillation"] = distillation_loss(depth, self.teacher_depth[batch])
+        if self.weights["equivariance"]:
+            pose = unproject(pose_2d, depth, camera_depth)  # (B, J, 3)
+            rotation = _draw(cycle, len(batch), generator)
+            losses["equivariance"] = rotation_equivariance_loss(
                 self._depth_of, pose, rotation, camera_depth, _rms(cycle, self.normalization)
-            ),
-        }
+            )
+        return losses
 
     def _depth_of(self, pose_2d: Tensor) -> Tensor:
         return self._offsets(self.network(pose_2d))

@@ -8,17 +8,20 @@ from ites_fast.errors import InputError
 from ites_fast.models.depth_mlp import DepthMLP, ViewOutput
 from ites_fast.models.flow import PoseDensity
 from ites_fast.models.lifter import Lifter
+from ites_fast.models.resfc import ResFC
 from ites_fast.models.robust import RobustGCN, RobustMLP
 from ites_fast.models.student import AdaptiveGCN
-from ites_fast.models.teacher import Teacher
+from ites_fast.models.teacher import C3DPO, Teacher
 from ites_fast.skeleton import Skeleton
 
 __all__ = [
+    "C3DPO",
     "NETWORKS",
     "AdaptiveGCN",
     "DepthMLP",
     "Lifter",
     "PoseDensity",
+    "ResFC",
     "RobustGCN",
     "RobustMLP",
     "Teacher",
@@ -32,6 +35,8 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "depth_mlp": DepthMLP,
     "robust_mlp": RobustMLP,
     "robust_agcn": RobustGCN,
+    "c3dpo": C3DPO,
+    "resfc": ResFC,
 }
 
 

@@ -74,15 +74,15 @@ class Teacher(nn.Module):
         joints = skeleton.num_joints
         if features == "resfc":
             self.trunk = residual_trunk(2 * joints, blocks, width, bottleneck)
-            initialise(self.trunk)
         else:
             self.trunk, width = AdaptiveTrunk(skeleton, graph_variant, channels, blocks), joints * channels
         self.takes_joints = features == "agcn"
         self.coefficients = nn.Linear(width, atoms)
         self.rotation_vector = nn.Linear(width, 3)
         self.dictionary = nn.Linear(atoms, 3 * joints, bias=variant == "official")
-        for head in (self.coefficients, self.rotation_vector, self.dictionary):
-            initialise(head)
+        for part in (self.trunk, self.coefficients, self.rotation_vector, self.dictionary):
+            if not isinstance(part, AdaptiveTrunk):
+                initialise(part)
 
     def forward(self, pose_2d: Tensor) -> TeacherOutput:
         """Lift normalised 2D poses (B, J, 2)."""
