@@ -1,12 +1,14 @@
 """What a trained model has to beat: predictors that look at almost nothing. They lift as a ``Lifter`` does."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ites_fast.data.dataset import PoseDataset
 from ites_fast.errors import InputError
+from ites_fast.normalization import fill_missing
 from ites_fast.skeleton import Skeleton
 
 ASSUMED_DISTANCE = 5.0
@@ -14,17 +16,19 @@ ASSUMED_DISTANCE = 5.0
 
 @dataclass(frozen=True)
 class DepthZero:
-    """Every joint as far from the camera as the root: x and y from the image, z = 0.
+    """Every joint as far from the camera as the root: x and y from the image, z = 0. Missing joints are at the root.
 
     The person is taken to stand ``ASSUMED_DISTANCE`` metres away, which matters to ``scale="none"`` only.
     """
 
     skeleton: Skeleton
     metres_per_unit: float = 1.0
+    accepts_missing: ClassVar[bool] = True
 
     def lift(self, image: Tensor, batch_size: int = 0, *, source: str = "", first: int = 0) -> Tensor:
         """Image coordinates (N, J, 2) to root-relative poses (N, J, 3); nothing else is needed."""
         root = self.skeleton.root
+        image = fill_missing(image, root, self.skeleton.hips)
         flat = ASSUMED_DISTANCE * (image - image[:, root : root + 1])
         return torch.nn.functional.pad(flat, (0, 1))
 
@@ -36,6 +40,7 @@ class MeanPose:
     skeleton: Skeleton
     pose: Tensor  # (J, 3) root-relative, metres
     metres_per_unit: float = 1.0
+    accepts_missing: ClassVar[bool] = True
 
     @classmethod
     def fit(cls, dataset: PoseDataset) -> "MeanPose":

@@ -1,21 +1,89 @@
 """What detectors do to exact 2D poses: joints move by some pixels, joints are not found."""
 
+from dataclasses import dataclass, replace
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from ites_fast.camera import Camera
+from ites_fast.chunks import chunks
+from ites_fast.data.dataset import PoseDataset
 from ites_fast.errors import InputError
 from ites_fast.normalization import MIN_VISIBLE
 
-FOCAL_PX = 1145.0  # of the 1000 px wide images in which noise is stated, as in Human3.6M and the bundled sample
+# Noise is stated in pixels of images whose longer side is 1000 px, as in Human3.6M and the bundled sample.
+IMAGE_PX = 1000.0
+FOCAL_PX = 1145.0  # of such an image, where a camera does not say how large its images are
+DEFINITION = "Gaussian, standard deviation of each coordinate, in pixels of an image whose longer side is 1000 px"
 
 
-def add_noise(image: Tensor, sigma_px: float, focal: float, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Corruption:
+    """What is done to every view of a data set.
+
+    Args:
+        noise_px: standard deviation of Gaussian noise on each coordinate, pixels of an image of ``IMAGE_PX``.
+        missing_joints: joints that each view loses.
+        seed: of the random numbers.
+
+    Raises:
+        InputError: the noise is negative or not finite.
+    """
+
+    noise_px: float = 0.0
+    missing_joints: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise_px < np.inf:
+            raise InputError(f"noise of {self.noise_px} px: expected a finite number that is not negative")
+
+    def __str__(self) -> str:
+        noise = f"noise {self.noise_px:g} px ({DEFINITION})"
+        return f"{noise}, {self.missing_joints} joints lost in each view, seed {self.seed}"
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is done at all."""
+        return self.noise_px != 0 or self.missing_joints != 0
+
+    def apply(self, dataset: PoseDataset) -> PoseDataset:
+        """A data set with the same views, seen worse; 3D poses are kept.
+
+        Raises:
+            InputError: too few joints would be left.
+        """
+        if not self.changes:
+            return dataset
+        generator = torch.Generator().manual_seed(self.seed)
+        pixel = torch.tensor([reference_pixel(camera) for camera in dataset.cameras])
+        pose_2d = np.empty_like(dataset.pose_2d)
+        for part in chunks(len(dataset)):
+            pixels = torch.from_numpy(dataset.pose_2d[part])
+            size = pixel[torch.from_numpy(dataset.camera[part]).long(), None, None]
+            noisy = add_noise(pixels, self.noise_px, 1 / size, generator) if self.noise_px else pixels
+            pose_2d[part] = drop_joints(noisy, self.missing_joints, generator).numpy()
+        return replace(dataset, pose_2d=pose_2d, allow_missing=dataset.allow_missing or self.missing_joints > 0)
+
+
+def reference_pixel(camera: Camera) -> float:
+    """How many of a camera's own pixels are one pixel of an image whose longer side is ``IMAGE_PX``.
+
+    A camera that does not know its image's size is taken to see as much as one with ``FOCAL_PX``.
+    """
+    side = max(camera.image_size)
+    return side / IMAGE_PX if side > 0 else float(camera.focal.mean()) / FOCAL_PX
+
+
+def add_noise(image: Tensor, sigma_px: float, focal: float | Tensor, generator: torch.Generator) -> Tensor:
     """Move every joint by independent Gaussian noise; missing joints stay missing.
 
     Args:
         image: image coordinates (u - c) / f (N, J, 2).
         sigma_px: standard deviation of each coordinate, pixels.
-        focal: focal length of the images that these pixels belong to, pixels.
+        focal: focal length of the images that these pixels belong to, pixels; one number, or a tensor that
+            broadcasts to (N, J, 2).
         generator: of the random numbers; its device is that of ``image``.
 
     Returns:

@@ -1,11 +1,13 @@
 """``python -m ites_fast.evaluate``: how good a trained model is."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ites_fast import cli
 from ites_fast.checkpoint import load_lifter
-from ites_fast.data import load
+from ites_fast.corruption import DEFINITION, Corruption
+from ites_fast.data import PoseDataset, load
 from ites_fast.data.loading import Split
 from ites_fast.device import Device, choose_device
 from ites_fast.errors import InputError
@@ -19,12 +21,20 @@ from ites_fast.tables import format_evaluation
 class EvaluateOptions:
     """Measure how far a model's 3D poses are from the truth."""
 
-    checkpoint: str
-    """a run's folder, or a .safetensors file of a model"""
+    checkpoint: str | None = None
+    """a run's folder, or a .safetensors file of a model; the bundled weights without it"""
     data: str = "mocap17"
     """"mocap17" (bundled), "synthetic:N", or a file or folder in one of the formats of docs/DATA.md"""
     split: Split = "test"
     """which part of the data"""
+    subjects: tuple[str, ...] = ()
+    """only these subjects of it, by name; all without it"""
+    noise_px: float = 0.0
+    """Gaussian noise on the 2D: standard deviation in pixels of an image whose longer side is 1000 px"""
+    missing_joints: int = 0
+    """joints that each view loses, for models that accept it"""
+    corruption_seed: int = 0
+    """of the noise and of the choice of the missing joints"""
     protocol: ProtocolName = "strict"
     """whose convention; "strict" takes no oracle but one scale per pose"""
     json: str | None = None
@@ -44,20 +54,31 @@ def main(options: EvaluateOptions) -> None:
     if options.batch_size < 1:
         raise InputError(f"--batch-size {options.batch_size}: expected at least 1")
     protocol = get_protocol(options.protocol)
+    corruption = Corruption(options.noise_px, options.missing_joints, options.corruption_seed)
     device = choose_device(options.device)
     lifter = load_lifter(options.checkpoint, device)
-    dataset = load(options.data, options.split)
+    dataset = load(options.data, options.split, subjects=options.subjects or None)
+    dataset = corruption.apply(dataset)
     evaluation = evaluate(
         lifter,
         dataset,
         protocol=protocol,
-        model=Path(options.checkpoint).name or options.checkpoint,
+        model=model_name(options.checkpoint),
         device=device,
         batch_size=options.batch_size,
     )
+    for line in describe_input(dataset, corruption):
+        print(line)
     print(format_evaluation(evaluation, by_action=options.by_action))
     if options.json is not None:
-        inputs = {"checkpoint": options.checkpoint, "split": options.split, "device": str(device)}
+        inputs = {
+            "checkpoint": options.checkpoint or "bundled",
+            "split": options.split,
+            "subjects": list(options.subjects) or "all",
+            "device": str(device),
+            "corruption": asdict(corruption) | {"noise": DEFINITION},
+            "missing_joints_in_all": dataset.missing_joints,
+        }
         write_json(options.json, inputs | evaluation.to_dict())
         print(f"\nwritten: {options.json}")
     if options.figures is not None:
@@ -66,6 +87,20 @@ def main(options: EvaluateOptions) -> None:
 
         for path in write_evaluation_figures(options.figures, dataset, evaluation):
             print(f"written: {path}")
+
+
+def model_name(checkpoint: str | None) -> str:
+    """What tables call a model."""
+    return "bundled weights" if checkpoint is None else Path(checkpoint).name or checkpoint
+
+
+def describe_input(dataset: PoseDataset, corruption: Corruption) -> Iterator[str]:
+    """Lines that say what is wrong with the 2D, if anything is."""
+    if corruption.changes:
+        yield f"2D made worse: {corruption}"
+    if dataset.allow_missing:
+        joints = len(dataset) * dataset.skeleton.num_joints
+        yield f"2D without {dataset.missing_joints:,} of {joints:,} joints ({dataset.missing_joints / joints:.2%})"
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ Table = dict[str, dict[str, float]]  # by name, then by key
 
 
 class Predictor(typing.Protocol):
-    """What can be evaluated: a ``Lifter`` or a baseline. It may state ``metres_per_unit``."""
+    """What can be evaluated: a ``Lifter`` or a baseline. It may state ``metres_per_unit`` and ``accepts_missing``."""
 
     skeleton: Skeleton
 
@@ -118,7 +118,8 @@ def evaluate(
         batch_size: views at a time in the network.
 
     Raises:
-        InputError: no views, no 3D poses, another skeleton, or a prediction that is not finite.
+        InputError: no views, no 3D poses, another skeleton, missing joints and a lifter that does not accept them, or a
+            prediction that is not finite.
     """
     _check(lifter, dataset)
     unit, unit_source = getattr(lifter, "metres_per_unit", None), STORED_UNIT
@@ -228,6 +229,8 @@ def _check(lifter: Predictor, dataset: PoseDataset) -> None:
             f"{dataset.name}: skeleton {dataset.skeleton.name} of {dataset.skeleton.num_joints} joints, "
             f"but the model lifts {lifter.skeleton.name} of {lifter.skeleton.num_joints}"
         )
+    if not getattr(lifter, "accepts_missing", False):
+        dataset.require_complete(f"this model ({type(getattr(lifter, 'network', lifter)).__name__})")
 
 
 def scale_name(protocol: Protocol) -> str:

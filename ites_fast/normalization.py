@@ -120,7 +120,9 @@ class Normalization:
         for part in chunks(len(image), CHUNK):
             chunk, start = image[part], first + part.start
             if missing == "allow":
-                chunk = self._fill(chunk, start, source)
+                enough = (~chunk.isnan().any(-1)).sum(1) >= MIN_VISIBLE
+                _require(enough, start, source, f"has fewer than {MIN_VISIBLE} joints that are not NaN")
+                chunk = fill_missing(chunk, self.root, self.hips)
             seen = None if visible is None else visible[part]
             pose_2d[part], chunk_rotation, scale[part], _ = self._apply_chunk(
                 chunk, start, source, seen, whole=missing == "refuse"
@@ -178,18 +180,26 @@ class Normalization:
         factor = self.constant / size if self.scale == "pose" else torch.full_like(size, self.constant)
         return NormalizedPoses(torch.stack([u, v], -1) * factor[:, None, None], rotation, factor)
 
-    def _fill(self, image: Tensor, start: int, source: str) -> Tensor:
-        """Put missing joints (NaN), the root among them, where the root is or would be."""
-        visible = ~image.isnan().any(-1)  # (N, J)
-        enough = visible.sum(1) >= MIN_VISIBLE
-        _require(enough, start, source, f"has fewer than {MIN_VISIBLE} joints that are not NaN")
-        root, hips = torch.zeros_like(visible), torch.zeros_like(visible)
-        root[:, self.root] = visible[:, self.root]
-        hips[:, list(self.hips)] = visible[:, list(self.hips)]
-        chosen = torch.where(hips.any(1, keepdim=True), hips, visible)
-        chosen = torch.where(root.any(1, keepdim=True), root, chosen)[..., None]
-        middle = torch.where(chosen, image, 0).sum(1, keepdim=True) / chosen.sum(1, keepdim=True)
-        return torch.where(visible[..., None], image, middle)
+
+def fill_missing(image: Tensor, root: int, hips: tuple[int, ...]) -> Tensor:
+    """Put missing joints, the root among them, where the root is or would be.
+
+    Args:
+        image: image coordinates (N, J, 2), NaN where a joint is missing.
+        root: index of the root joint.
+        hips: joints whose middle stands in for a missing root; without them the middle of all joints does.
+
+    Returns:
+        Image coordinates (N, J, 2) without NaN, as long as a pose has a joint.
+    """
+    visible = ~image.isnan().any(-1)  # (N, J)
+    is_root, is_hip = torch.zeros_like(visible), torch.zeros_like(visible)
+    is_root[:, root] = visible[:, root]
+    is_hip[:, list(hips)] = visible[:, list(hips)]
+    chosen = torch.where(is_hip.any(1, keepdim=True), is_hip, visible)
+    chosen = torch.where(is_root.any(1, keepdim=True), is_root, chosen)[..., None]
+    middle = torch.where(chosen, image, 0).sum(1, keepdim=True) / chosen.sum(1, keepdim=True)
+    return torch.where(visible[..., None], image, middle)
 
 
 def rotation_to_root(root: Tensor) -> Tensor:

@@ -70,6 +70,7 @@ def load_test_views(data: str) -> PoseDataset | None:
     """The test split, or None with a line that says why there is nothing to evaluate on."""
     try:
         test = load(data, "test")
+        test.require_complete("this report")
     except InputError as error:
         print(f"not evaluated: {error}")
         return None

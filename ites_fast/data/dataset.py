@@ -21,7 +21,7 @@ class PoseDataset:
 
     name: str  # "mocap17" or the file's path
     skeleton: Skeleton
-    pose_2d: np.ndarray  # (N, J, 2) float32, pixels as given: distorted, possibly detected
+    pose_2d: np.ndarray  # (N, J, 2) float32, pixels as given: distorted, possibly detected; see allow_missing
     pose_3d: np.ndarray | None  # (N, J, 3) float32, metres, camera frame, root not subtracted
     cameras: tuple[Camera, ...]
     camera: np.ndarray  # (N,) int32, index into cameras
@@ -32,6 +32,7 @@ class PoseDataset:
     sequence: np.ndarray  # (N,) int32
     frame: np.ndarray  # (N,) int32, number in the original recording
     fps: float | None = None  # frames a second of the recording after thinning
+    allow_missing: bool = False  # joints that a detector did not find are NaN in pose_2d
 
     def __len__(self) -> int:
         return len(self.pose_2d)
@@ -60,6 +61,26 @@ class PoseDataset:
             image[part] = coordinates
         return image
 
+    @property
+    def missing_joints(self) -> int:
+        """How many joints of ``pose_2d`` were not found, over all views."""
+        return int(np.isnan(self.pose_2d).any(-1).sum()) if self.allow_missing else 0
+
+    def require_complete(self, what: str) -> None:
+        """Refuse missing joints.
+
+        Args:
+            what: who needs all of them, for example "training".
+
+        Raises:
+            InputError: naming how many are missing.
+        """
+        if self.missing_joints:
+            raise InputError(
+                f"{self.name}: {self.missing_joints:,} of {len(self) * self.skeleton.num_joints:,} joints are missing "
+                f"(NaN); {what} needs all joints of every view"
+            )
+
     def subset(self, which: np.ndarray) -> "PoseDataset":
         """The views that a mask (N,) or indices choose. Cameras, subjects and actions keep their numbers."""
         arrays = ("pose_2d", "camera", "subject", "action", "sequence", "frame")
@@ -72,7 +93,8 @@ class PoseDataset:
 
         Raises:
             InputError: no views, another number of joints than the skeleton has, arrays of different lengths,
-                joints that are NaN or infinite, or a pose of zero size. The message names file, sample and joint.
+                joints that are NaN (where they may not be missing) or infinite, or a pose of zero size. The message
+                names file, sample and joint.
         """
         if len(self) == 0:
             raise InputError(f"{self.name}: empty, expected at least one pose")
@@ -93,9 +115,14 @@ class PoseDataset:
     def _check_joints(self, part: slice) -> None:
         for name in ("pose_2d", "pose_3d"):
             pose = getattr(self, name)
-            if pose is None or np.isfinite(pose[part]).all():
+            if pose is None:
                 continue
-            sample, joint, axis = np.argwhere(~np.isfinite(pose[part]))[0]
+            bad = ~np.isfinite(pose[part])
+            if name == "pose_2d" and self.allow_missing:
+                bad = np.isinf(pose[part])
+            if not bad.any():
+                continue
+            sample, joint, axis = np.argwhere(bad)[0]
             value = pose[part][sample, joint, axis]
             joint_name = self.skeleton.joint_names[joint]
             raise InputError(

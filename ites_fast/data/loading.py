@@ -7,7 +7,7 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
-from ites_fast.data import human36m, mocap17, motion_files, mpi_inf_3dhp, plain_npz, synthetic
+from ites_fast.data import body25b_npz, human36m, mocap17, motion_files, mpi_inf_3dhp, plain_npz, synthetic
 from ites_fast.data.dataset import PoseDataset
 from ites_fast.errors import InputError
 
@@ -29,6 +29,7 @@ READERS: dict[str, Reader] = {
     "plain npz": plain_npz,
     "Human3.6M npz": human36m,
     "MPI-INF-3DHP test set": mpi_inf_3dhp,
+    "BODY_25B npz with cameras": body25b_npz,
     "BVH or ASF/AMC": motion_files,
 }
 
@@ -43,7 +44,7 @@ def load(data: str | Path, split: Split = "all", *, subjects: Sequence[str] | No
         subjects: only these of them, by name.
 
     Returns:
-        At least one view, every joint finite.
+        At least one view, every joint finite; where ``allow_missing`` is set, joints of ``pose_2d`` may be NaN.
 
     Raises:
         InputError: what cannot be read or used; the message names the file.

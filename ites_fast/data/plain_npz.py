@@ -62,6 +62,7 @@ def read(path: Path, split: str) -> PoseDataset:
         subjects=subjects,
         actions=actions,
         fps=arrays.number("fps") if "fps" in arrays else None,
+        allow_missing="allow_missing" in arrays and arrays.number("allow_missing") != 0,
         **index,
     )
     if split == "all" or (split == "test" and "split" not in arrays):
@@ -98,6 +99,8 @@ def save_npz(dataset: PoseDataset, path: str | os.PathLike, split: np.ndarray | 
         content["pose_3d"] = dataset.pose_3d
     if dataset.fps is not None:
         content["fps"] = np.array(dataset.fps)
+    if dataset.allow_missing:
+        content["allow_missing"] = np.array(1)
     if split is not None:
         content["split"] = np.asarray(split)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
