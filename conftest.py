@@ -1,4 +1,4 @@
-"""``--official DIR``: a clone of the released ITES code, for the tests and benchmarks that compare with it."""
+"""Options for what is not in the repository: the released ITES code (``--official``), real data (``--pose2sim``)."""
 
 import argparse
 import importlib
@@ -18,6 +18,7 @@ from ites_fast.skeleton import H36M_17
 
 def pytest_addoption(parser):
     parser.addoption("--official", type=Path, help="a clone of the released ITES code to compare with")
+    parser.addoption("--pose2sim", type=Path, help="a file of real detections with 3D, in the layout of docs/DATA.md")
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,15 @@ def official(request):
     if clone is None:
         pytest.skip("needs --official DIR, a clone of the released ITES code")
     return Official(clone)
+
+
+@pytest.fixture(scope="session")
+def pose2sim(request) -> Path:
+    """A file of real detections with 3D, or a skip."""
+    path = request.config.getoption("--pose2sim")
+    if path is None:
+        pytest.skip("needs --pose2sim FILE, real detections with 3D (docs/DATA.md)")
+    return path
 
 
 class Official:
@@ -84,7 +94,11 @@ class Official:
         return {"distillation": distillation, "equivariance": predictions["l_reconstruct"]}
 
     def train(
-        self, network: nn.Module, losses_of: Callable[[Tensor, int], dict[str, Tensor]], batches: EpochSampler, steps: int
+        self,
+        network: nn.Module,
+        losses_of: Callable[[Tensor, int], dict[str, Tensor]],
+        batches: EpochSampler,
+        steps: int,
     ) -> list[dict[str, float]]:
         """The loop of its two training scripts, which are the same, with its default arguments.
 
@@ -113,7 +127,9 @@ class Official:
                 group["lr"] = arguments.learning_rate * arguments.lr_decay ** (epoch // arguments.epoch_lr_decay)
             optimizer.zero_grad()
             losses = losses_of(batches.next_batch(), epoch)
-            loss = sum(value * (arguments.reploss_weight if name in self.weighted else 1) for name, value in losses.items())
+            loss = sum(
+                value * (arguments.reploss_weight if name in self.weighted else 1) for name, value in losses.items()
+            )
             loss.backward()
             optimizer.step()
             history.append({name: value.item() for name, value in losses.items()})
@@ -159,6 +175,12 @@ def paired_parameters(theirs: nn.Module, ours: AdaptiveGCN) -> Iterator[tuple[st
                 layer.nonphysical.affinity_weight,
             )
     yield from physical("output_layer", theirs.gconv_output, ours.output_layer)
+
+
+@pytest.fixture(name="paired_parameters")
+def paired_parameters_fixture():
+    """The function above, for tests, which cannot import this file."""
+    return paired_parameters
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
 """Noise of a stated size, and joints that are lost."""
 
 import itertools
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from ites_fast.corruption import add_noise, drop_joints
+from ites_fast.camera import Camera
+from ites_fast.corruption import Corruption, add_noise, drop_joints, reference_pixel
+from ites_fast.data import load
 from ites_fast.errors import InputError
 
 
@@ -70,3 +74,43 @@ def test_what_is_missing_already_stays_missing_and_four_are_left(image):
 def test_too_many_are_refused(image, count):
     with pytest.raises(InputError, match=f"{count} missing joints: expected 0 to 13 of 17"):
         drop_joints(image, count, generator())
+
+
+@pytest.mark.parametrize(
+    ("camera", "size"),
+    [
+        (Camera((1145, 1145), (500, 500), (1000, 1000)), 1.0),
+        (Camera((1680, 1690), (540, 960), (1088, 1920)), 1.92),
+        (Camera((1680, 1690), (960, 540), (1920, 1088)), 1.92),
+        (Camera((2290, 2290), (0, 0)), 2.0),
+    ],
+)
+def test_the_size_of_a_pixel(camera, size):
+    assert reference_pixel(camera) == size
+
+
+def test_a_data_set_seen_worse(small_mocap):
+    """In pixels, the same on every call, each view by the size of its camera's image."""
+    data = load(small_mocap, "test")
+    first = data.camera[0]
+    large = replace(data.cameras[first], image_size=(2000, 1500))
+    data = replace(data, cameras=(*data.cameras[:first], large, *data.cameras[first + 1 :]))
+    noisy = Corruption(5, 0, 1).apply(data)
+    noise, of_large = noisy.pose_2d - data.pose_2d, data.camera == first
+    assert noise[of_large].std() == pytest.approx(10, rel=0.05)
+    assert noise[~of_large].std() == pytest.approx(5, rel=0.02)
+    assert noisy.pose_3d is data.pose_3d
+    assert not noisy.allow_missing
+    assert data.missing_joints == 0
+    np.testing.assert_array_equal(Corruption(5, 0, 1).apply(data).pose_2d, noisy.pose_2d)
+    assert not np.array_equal(Corruption(5, 0, 2).apply(data).pose_2d, noisy.pose_2d)
+    both = Corruption(5, 2, 1).apply(data)
+    assert both.missing_joints == 2 * len(data)
+    both.check()
+    assert Corruption(0, 0, 1).apply(data) is data
+
+
+@pytest.mark.parametrize("noise", [-1, float("nan"), float("inf")])
+def test_noise_that_is_none(noise):
+    with pytest.raises(InputError, match=r"noise of .* px: expected a finite number that is not negative"):
+        Corruption(noise)

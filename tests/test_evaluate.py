@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from ites_fast import checkpoint as bundled
 from ites_fast import cli, evaluate
-from ites_fast.checkpoint import save_model, write_tensors
+from ites_fast.checkpoint import load_lifter, save_model, write_tensors
 from ites_fast.data import load
 from ites_fast.models import Lifter, build_network
+from ites_fast.models.lifter import Corrected
 from ites_fast.normalization import Normalization
 from ites_fast.protocols import PROTOCOLS, STRICT
 from ites_fast.skeleton import H36M_17
@@ -112,7 +114,78 @@ def test_bad_input_is_one_line_and_status_2(command, checkpoint, small_mocap, tm
         assert message in err
     assert command(*good, "--protocol", "mine")[0] == 2
     assert command(*good, "--unknown")[0] == 2
-    assert command()[0] == 2
+    assert command(*good, "--noise-px", "-1")[2].startswith("error: noise of -1.0 px: expected")
+    assert "14 missing joints: expected 0 to 13 of 17" in command(*good, "--missing-joints", "14")[2]
+    assert "(Teacher) needs all joints of every view" in command(*good, "--missing-joints", "1")[2]
+    assert "subjects 999 are not in this split; it has " in command(*good, "--subjects", "999")[2]
+
+
+def test_the_bundled_weights_are_the_default(command, checkpoint, small_mocap, monkeypatch, tmp_path):
+    monkeypatch.setattr(bundled, "BUNDLED", checkpoint)
+    status, out, _ = command("--data", small_mocap, "--json", tmp_path / "a.json")
+    assert status == 0
+    assert out.startswith("bundled weights on ")
+    assert json.loads((tmp_path / "a.json").read_text())["checkpoint"] == "bundled"
+    monkeypatch.setattr(bundled, "BUNDLED", tmp_path / "absent.safetensors")
+    status, _, err = command("--data", small_mocap)
+    assert status == 2
+    assert "no bundled weights" in err
+    assert "absent.safetensors" in err
+
+
+def test_noise_is_stated_and_repeatable(command, checkpoint, small_mocap, tmp_path):
+    written = []
+    for number, arguments in enumerate([(), (6, 0), (6, 0), (6, 1)]):
+        file = tmp_path / f"{number}.json"
+        noise = ("--noise-px", arguments[0], "--corruption-seed", arguments[1]) if arguments else ()
+        status, out, _ = command("--checkpoint", checkpoint, "--data", small_mocap, "--json", file, *noise)
+        assert status == 0
+        assert out.startswith("2D made worse: noise 6 px (Gaussian, ") == bool(arguments)
+        written.append(json.loads(file.read_text()))
+    clean, noisy, again, other = (each["metrics"]["n_mpjpe/flip=none/scale=lstsq"] for each in written)
+    assert noisy == again
+    assert len({clean, noisy, other}) == 3
+    noise = written[1]["corruption"]
+    assert (noise["noise_px"], noise["missing_joints"], noise["seed"]) == (6, 0, 0)
+    assert "longer side is 1000 px" in noise["noise"]
+
+
+def test_some_subjects_only(command, checkpoint, small_mocap, tmp_path):
+    data = load(small_mocap, "test")
+    name = data.subjects[data.subject[0]]
+    file = tmp_path / "one.json"
+    assert command("--checkpoint", checkpoint, "--data", small_mocap, "--subjects", name, "--json", file)[0] == 0
+    written = json.loads(file.read_text())
+    assert list(written["by_subject"]) == written["subjects"] == [name]
+    assert written["samples"] == (data.subject == data.subject[0]).sum()
+
+
+class Keeps(torch.nn.Module):
+    """Corrects nothing and puts missing joints at the root, flat."""
+
+    predicts = "corrected"
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, pose_2d, visible):
+        return Corrected(pose_2d, self.weight * pose_2d[..., 0])
+
+
+def test_missing_joints_are_counted(command, checkpoint, small_mocap, monkeypatch, tmp_path):
+    normalization = load_lifter(checkpoint).normalization
+    monkeypatch.setattr(evaluate, "load_lifter", lambda *_: Lifter(Keeps(), H36M_17, normalization).eval())
+    file, errors = tmp_path / "a.json", []
+    for missing in (0, 3):
+        arguments = ("--data", small_mocap, "--missing-joints", missing, "--json", file)
+        status, out, _ = command(*arguments)
+        assert status == 0
+        written = json.loads(file.read_text())
+        assert written["missing_joints_in_all"] == missing * written["samples"]
+        errors.append(written["metrics"]["p_mpjpe/flip=none"])
+    assert f"2D without {3 * written['samples']:,} of {17 * written['samples']:,} joints (17.65%)" in out
+    assert errors[0] + 10 < errors[1]
 
 
 def test_an_empty_split_is_refused(command, checkpoint, small_mocap, tmp_path):

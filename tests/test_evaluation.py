@@ -10,6 +10,7 @@ import torch
 
 from ites_fast import evaluation, metrics
 from ites_fast.baselines import DepthZero, MeanPose
+from ites_fast.corruption import Corruption
 from ites_fast.data import load
 from ites_fast.errors import InputError
 from ites_fast.evaluation import METRES_PER_BODY_UNIT, evaluate
@@ -48,6 +49,30 @@ def test_the_truth_has_no_error(dataset):
     assert result["flip_rate"] == 0
     assert result["bone_length_spread"] == pytest.approx(result["bone_length_spread/truth"])
     assert result["bone_length_spread"] < 0.02
+
+
+def test_missing_joints_go_to_those_who_accept_them(dataset):
+    incomplete = Corruption(0, 2, 0).apply(dataset)
+    with pytest.raises(
+        InputError, match=rf"{2 * len(dataset):,} of {17 * len(dataset):,} .* model \(Cheat\) needs all"
+    ):
+        evaluate(Cheat(dataset), incomplete)
+    accepting = Cheat(dataset)
+    accepting.accepts_missing = True
+    assert evaluate(accepting, incomplete).metrics["p_mpjpe/flip=none"] < 1e-2
+    key = "p_mpjpe/flip=none"
+    flat, flat_incomplete = (evaluate(DepthZero(H36M_17), data).metrics[key] for data in (dataset, incomplete))
+    assert flat < flat_incomplete < 2 * flat
+
+
+def test_depth_zero_puts_missing_joints_at_the_root():
+    image = torch.rand(2, 17, 2, generator=torch.Generator().manual_seed(0))
+    image[0, [3, 9]] = torch.nan
+    image[1, [0, 5]] = torch.nan
+    pose = DepthZero(H36M_17).lift(image)
+    assert pose[0, [3, 9]].abs().max() == 0
+    assert pose[1, [0, 5]].abs().max() == 0
+    torch.testing.assert_close(pose[1, 1, :2], 5 * (image[1, 1] - image[1, [1, 4]].mean(0)))
 
 
 def test_a_mirrored_truth_is_wrong_without_the_oracle_and_right_with_it(dataset):

@@ -41,6 +41,31 @@ def dataset(world):
     )
 
 
+def test_missing_joints_are_taken_where_the_file_says_so(tmp_path, dataset):
+    pose_2d = dataset.pose_2d.copy()
+    pose_2d[3, 5], pose_2d[4, 0], pose_2d[4, 2, 1] = np.nan, np.nan, np.nan
+    incomplete = replace(dataset, pose_2d=pose_2d)
+    save_npz(incomplete, tmp_path / "d.npz")
+    with pytest.raises(InputError, match=r"pose_2d of sample 3, joint 5 \(left_knee\), is nan"):
+        load(tmp_path / "d.npz")
+    save_npz(replace(incomplete, allow_missing=True), tmp_path / "d.npz")
+    back = load(tmp_path / "d.npz")
+    assert back.missing_joints == 3
+    np.testing.assert_array_equal(back.pose_2d, pose_2d)
+    image, whole = back.image(), dataset.image()
+    seen = ~np.isnan(pose_2d).any(-1)
+    np.testing.assert_allclose(image[seen], whole[seen], atol=1e-6)
+    assert np.isnan(image[~seen]).any(-1).all()
+    with pytest.raises(InputError, match=r"3 of 340 joints are missing \(NaN\); training needs all joints"):
+        back.require_complete("training")
+    dataset.require_complete("training")
+    for key, bad in (("pose_2d", np.inf), ("pose_3d", np.nan)):
+        values = getattr(back, key).copy()
+        values[6, 7, 0] = bad
+        with pytest.raises(InputError, match=rf"{key} of sample 6, joint 7 \(spine\), is {bad}"):
+            replace(back, **{key: values}).check()
+
+
 def test_round_trip(tmp_path, dataset):
     save_npz(dataset, tmp_path / "d.npz", np.where(dataset.subject == 1, "test", "train"))
     back = load(tmp_path / "d.npz", "all")
