@@ -1,0 +1,162 @@
+"""How views are spoilt for the student, and what it is asked for."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from ites_fast.corruption import FOCAL_PX
+from ites_fast.distill_stage import DistillStage, limb_ends, spoil
+from ites_fast.models import Lifter, build_network
+from ites_fast.models.lifter import Corrected
+from ites_fast.normalization import MIN_VISIBLE, Normalization
+from ites_fast.options import DistillOptions
+from ites_fast.skeleton import H36M_17
+from ites_fast.teaching import mean_poses, mirrored
+
+NORMALIZATION = Normalization("root", "pose", 0.13, H36M_17.root, H36M_17.head, hips=H36M_17.hips)
+SMALL = DistillOptions(width=32, blocks=1)
+UNSPOILT = replace(SMALL, max_noise_px=0.0, max_missing=0, mirror=False)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def random_image(views=64):
+    return 0.1 * torch.randn(views, 17, 2, generator=generator(1))
+
+
+def spoilt(options, views=4000):
+    image = torch.zeros(views, 17, 2, dtype=torch.float64)
+    return spoil(image, H36M_17, options, generator())
+
+
+class Perfect(nn.Module):
+    """A student that has learned the mean of a teacher's two sides by heart."""
+
+    def __init__(self, teacher):
+        super().__init__()
+        self.teacher = teacher
+
+    def forward(self, pose_2d, visible):
+        flipped = mirrored(pose_2d, H36M_17)
+        depth = self.teacher(pose_2d) + self.teacher(flipped)[:, list(H36M_17.flip_order)]
+        return Corrected(pose_2d, depth / 2)
+
+
+@pytest.fixture
+def stage():
+    """Builds a stage whose student is ``Perfect``, when views are not spoilt."""
+
+    def build(options):
+        torch.manual_seed(0)
+        teacher = build_network("depth_mlp", H36M_17, {"width": 32, "blocks": 1}).eval()
+        with torch.no_grad():
+            teacher.depth.weight *= 100  # depths that matter
+        image = random_image()
+        poses = mean_poses([Lifter(teacher, H36M_17, NORMALIZATION)], image, NORMALIZATION)
+        result = DistillStage(image, poses, H36M_17, NORMALIZATION, options)
+        result.network = Perfect(teacher)
+        return result
+
+    return build
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_who_agrees_with_the_teachers_has_no_loss(stage, mirror):
+    losses = stage(replace(UNSPOILT, mirror=mirror)).losses(torch.arange(64), 0, generator())
+    assert losses.keys() == {"distillation"}
+    assert losses["distillation"] < 1e-6
+
+
+def test_noise_costs_the_one_who_trusts_it(stage):
+    batch = torch.arange(64)
+    loss = [
+        stage(replace(UNSPOILT, max_noise_px=noise, clean_share=0.0)).losses(batch, 0, generator())["distillation"]
+        for noise in (1.0, 10.0)
+    ]
+    assert 1e-3 < loss[0] < loss[1] / 3
+
+
+def test_the_power_of_the_loss(stage):
+    spoilt_stage = stage(replace(UNSPOILT, max_noise_px=9.0))
+    plain = spoilt_stage.losses(torch.arange(64), 0, generator())["distillation"]
+    spoilt_stage.options = replace(spoilt_stage.options, loss_power=2.0)
+    squared = spoilt_stage.losses(torch.arange(64), 0, generator())["distillation"]
+    assert plain**2 < squared < plain
+
+
+def test_further_losses_are_switches(stage):
+    options = replace(UNSPOILT, bone_weight=0.5, equivariance_weight=2.0)
+    built = stage(options)
+    assert built.weights == {"distillation": 1.0, "bones": 0.5, "equivariance": 2.0}
+    losses = built.losses(torch.arange(64), 0, generator())
+    assert losses.keys() == built.weights.keys()
+    assert losses["equivariance"] > 0.01
+    assert losses["distillation"] < 1e-6
+
+
+def test_a_pose_that_is_turned_by_nothing_is_lifted_alike(stage):
+    """Equivariance is exact where the virtual view is the view itself, at whatever scale."""
+    built = stage(replace(UNSPOILT, equivariance_weight=1.0))
+    built.skeleton = H36M_17
+    view = NORMALIZATION.apply(built.pose_2d)
+    pose = built._lift(view.pose_2d, None)
+    identity = torch.eye(3).expand(1, len(pose), 3, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ites_fast.distill_stage.draw_views", lambda *args, **kwargs: identity)
+        assert built._equivariance(pose, generator()) < 1e-5
+        # half as far from the camera's axis, half as large: the view is scaled as real input is
+        assert built._equivariance(0.999 * pose, generator()) < 1e-2
+
+
+def test_gradients_reach_every_weight():
+    image = random_image()
+    stage = DistillStage(image, torch.randn(64, 17, 3, generator=generator()), H36M_17, NORMALIZATION, SMALL)
+    stage.losses(torch.arange(64), 0, generator())["distillation"].backward()
+    for name, parameter in stage.network.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_noise_is_uniform_up_to_its_largest_and_some_views_stay_clean():
+    noise = spoilt(replace(SMALL, max_noise_px=9.0, clean_share=0.25, max_missing=0)) * FOCAL_PX
+    sigma = noise.flatten(1).std(1, correction=0)
+    clean = sigma == 0
+    assert 0.2 < clean.double().mean() < 0.3
+    assert abs(sigma[~clean].mean() - 4.5) < 0.3
+    assert 9.0 < sigma.max() < 13.0
+    assert abs(noise.mean()) < 0.1
+
+
+def test_the_number_of_missing_joints_is_uniform():
+    options = replace(SMALL, max_missing=4, whole_share=0.4, limb_share=0.0)
+    lost = spoilt(options).isnan()
+    assert (lost[..., 0] == lost[..., 1]).all()
+    share = torch.bincount(lost[..., 0].sum(1), minlength=5).double() / len(lost)
+    expected = torch.tensor([0.4 + 0.6 / 5, *[0.6 / 5] * 4], dtype=torch.float64)
+    torch.testing.assert_close(share, expected, rtol=0, atol=0.03)
+    by_joint = lost[..., 0].double().mean(0)
+    torch.testing.assert_close(by_joint, torch.full_like(by_joint, 0.6 * 2 / 17), rtol=0, atol=0.02)
+
+
+def test_whole_ends_of_limbs_are_lost():
+    lost = spoilt(replace(SMALL, whole_share=0.0, limb_share=1.0)).isnan()[..., 0]
+    found = {tuple(row.nonzero().flatten().tolist()) for row in lost}
+    legs = {(1, 2, 3), (2, 3), (3,), (4, 5, 6), (5, 6), (6,)}
+    assert found == legs | {(11, 12, 13), (12, 13), (13,), (14, 15, 16), (15, 16), (16,)}
+    assert len(limb_ends(H36M_17)) == 12
+
+
+def test_enough_joints_are_left():
+    lost = spoilt(replace(SMALL, max_missing=40, whole_share=0.0, limb_share=0.0)).isnan()[..., 0]
+    assert lost.sum(1).max() == 17 - MIN_VISIBLE
+
+
+def test_a_seed_spoils_alike():
+    image = random_image()
+    first, second, other = (spoil(image, H36M_17, SMALL, generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.nan_to_num(), second.nan_to_num())
+    assert not torch.equal(first.nan_to_num(), other.nan_to_num())
