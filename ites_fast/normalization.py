@@ -114,16 +114,14 @@ class Normalization:
         pose_2d, scale = torch.empty_like(image), image.new_empty(len(image))
         rotation = image.new_empty(len(image), 3, 3) if self.view == "root" else None
         visible = None
-        if missing == "allow":
+        if missing == "allow" and image.isnan().any():
             visible = ~image.isnan().any(-1)
-            visible = None if visible.all() else visible
+            enough = visible.sum(1) >= MIN_VISIBLE
+            _require(enough, first, source, f"has fewer than {MIN_VISIBLE} joints that are not NaN")
         for part in chunks(len(image), CHUNK):
-            chunk, start = image[part], first + part.start
-            if missing == "allow":
-                enough = (~chunk.isnan().any(-1)).sum(1) >= MIN_VISIBLE
-                _require(enough, start, source, f"has fewer than {MIN_VISIBLE} joints that are not NaN")
-                chunk = fill_missing(chunk, self.root, self.hips)
-            seen = None if visible is None else visible[part]
+            chunk, start, seen = image[part], first + part.start, None
+            if visible is not None:
+                chunk, seen = fill_missing(chunk, self.root, self.hips), visible[part]
             pose_2d[part], chunk_rotation, scale[part], _ = self._apply_chunk(
                 chunk, start, source, seen, whole=missing == "refuse"
             )
