@@ -1,8 +1,9 @@
 """Checkpoints: safetensors with a JSON description in the header. Nothing is ever unpickled.
 
-Two kinds of file: a *model* (``teacher.safetensors``, ``student.safetensors``, ``lifter.safetensors``) holds a network
-with its architecture, skeleton and normalisation; a *state* (``state.safetensors``) holds all that a stopped run needs
-to continue: the network, the optimizer, the random state and the history of the losses.
+Three kinds of file: a *model* (``lifter.safetensors``, ``teacher.safetensors``, ``student.safetensors``) holds a
+network with its architecture, skeleton and normalisation; a *flow* (``flow.safetensors``) a density of 2D poses; a
+*state* (``state.safetensors``) all that a stopped run needs to continue: the network, the optimizer, the random state
+and the history of the losses.
 """
 
 import json
@@ -17,14 +18,14 @@ from torch import Tensor, nn
 
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
-from ites_fast.models import Lifter, build_network
+from ites_fast.models import Lifter, PoseDensity, build_network
 from ites_fast.normalization import Normalization
-from ites_fast.skeleton import get_skeleton
+from ites_fast.skeleton import Skeleton, get_skeleton
+from ites_fast.weights import BUNDLED
 
 HEADER = "ites_fast"
 FORMAT = 1
 LIFTER_FILE = "lifter.safetensors"
-BUNDLED = Path(__file__).parent / "weights" / LIFTER_FILE  # beside it: MODEL_CARD.md
 
 
 def save_model(
@@ -90,6 +91,56 @@ def load_lifter(path: str | os.PathLike | None = None, device: torch.device | st
         raise InputError(f"{path}: a checkpoint of another architecture or skeleton: {error}") from error
     load_weights(network, tensors, path)
     return Lifter(network, skeleton, normalization).eval().to(device)
+
+
+def save_flow(
+    path: str | os.PathLike,
+    density: PoseDensity,
+    skeleton: Skeleton,
+    normalization: Normalization,
+    options: dict[str, Any],
+    training: dict[str, Any],
+) -> None:
+    """Write the density of 2D poses of the recipe "prior", atomically.
+
+    Args:
+        path: the file.
+        density: the trained network.
+        skeleton: its joints.
+        normalization: how its 2D poses were normalised.
+        options: what ``PoseDensity`` was built with.
+        training: how it was trained, for the reader.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    description = {
+        "kind": "flow",
+        "options": options,
+        "skeleton": skeleton.name,
+        "normalization": normalization.to_dict(),
+        "training": training,
+    }
+    write_tensors(path, density.state_dict(), description)
+
+
+def load_flow(
+    path: str | os.PathLike, device: torch.device | str = "cpu"
+) -> tuple[PoseDensity, Skeleton, Normalization]:
+    """Load a density of 2D poses, in eval mode.
+
+    Raises:
+        InputError: the file is missing, damaged, not a density, or of an architecture or skeleton unknown here.
+    """
+    tensors, description = read_tensors(path, kind="flow")
+    try:
+        skeleton = get_skeleton(description["skeleton"])
+        density = PoseDensity(skeleton, **description["options"])
+        normalization = Normalization.from_dict(description["normalization"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: a density of another architecture or skeleton: {error}") from error
+    load_weights(density, tensors, path)
+    return density.eval().to(device), skeleton, normalization
 
 
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike) -> None:
