@@ -64,13 +64,7 @@ class TeacherStage:
         self.options = options
         self.uniqueness = "invariance" if options.method == "dictionary" else "canonicalization"
         self.weights = {"reprojection": options.reprojection_weight, self.uniqueness: options.invariance_weight}
-        names = ["variant", "atoms", "blocks", "width", "bottleneck"]
-        if options.features == "agcn":  # files of other trunks stay readable by versions without it
-            names += ["features", "channels", "graph_variant"]
-        self.architecture = {
-            "network": "teacher" if options.method == "dictionary" else "c3dpo",
-            "options": {name: getattr(options, name) for name in names},
-        }
+        self.architecture = teacher_architecture(options)
         network = build_network(self.architecture["network"], skeleton, self.architecture["options"])
         self.network: Teacher = network.to(pose_2d.device)
 
@@ -127,12 +121,8 @@ class StudentStage:
         self.normalization = teacher.normalization
         self.options = options
         self.weights = {"distillation": options.distillation_weight, "equivariance": options.equivariance_weight}
-        if options.network == "agcn":
-            kind, names = "student", ("variant", "channels", "blocks", "graphs", "edge_weights", "affinity")
-        else:
-            kind, names = "resfc", ("blocks", "width", "bottleneck")
-        self.architecture = {"network": kind, "options": {name: getattr(options, name) for name in names}}
-        network = build_network(kind, teacher.skeleton, self.architecture["options"])
+        self.architecture = student_architecture(options)
+        network = build_network(self.architecture["network"], teacher.skeleton, self.architecture["options"])
         self.network = network.to(pose_2d.device)
         self.teacher_depth = self._depths(teacher) if options.distillation_weight else None  # (N, J)
 
@@ -161,6 +151,24 @@ class StudentStage:
     def _offsets(self, depth: Tensor) -> Tensor:
         """Depths (B, J) as they are, or with the root's subtracted where views are scaled about the root."""
         return depth - depth[:, self.root : self.root + 1] if self.options.cycle.rescale else depth
+
+
+def teacher_architecture(options: TeacherOptions) -> dict[str, Any]:
+    """What ``build_network`` takes to build the teacher that the options ask for."""
+    names = ["variant", "atoms", "blocks", "width", "bottleneck"]
+    if options.features == "agcn":  # without it, versions that do not know the option can still read the file
+        names += ["features", "channels", "graph_variant"]
+    network = "teacher" if options.method == "dictionary" else "c3dpo"
+    return {"network": network, "options": {name: getattr(options, name) for name in names}}
+
+
+def student_architecture(options: StudentOptions) -> dict[str, Any]:
+    """What ``build_network`` takes to build the student that the options ask for."""
+    if options.network == "agcn":
+        network, names = "student", ("variant", "channels", "blocks", "graphs", "edge_weights", "affinity")
+    else:
+        network, names = "resfc", ("blocks", "width", "bottleneck")
+    return {"network": network, "options": {name: getattr(options, name) for name in names}}
 
 
 def _draw(cycle: CycleOptions, poses: int, generator: torch.Generator) -> Tensor:
