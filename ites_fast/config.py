@@ -1,30 +1,45 @@
 """All options of a training run, the presets, and what is refused. The command line is derived from these classes."""
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ites_fast.device import Device
 from ites_fast.errors import InputError
-from ites_fast.options import CycleOptions, NormalizationOptions, StudentOptions, TeacherOptions
+from ites_fast.options import (
+    CycleOptions,
+    FlowOptions,
+    LifterOptions,
+    NormalizationOptions,
+    StudentOptions,
+    TeacherOptions,
+)
 
 Preset = Literal["quick", "paper", "official"]
-Stage = Literal["teacher", "student", "both"]
+Recipe = Literal["prior", "ites"]
+Stage = Literal["all", "flow", "lifter", "teacher", "student"]
+STAGES: dict[str, tuple[str, str]] = {"prior": ("flow", "lifter"), "ites": ("teacher", "student")}
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Learn to lift 2D poses to 3D from 2D poses alone: a teacher, then a student."""
+    """Learn to lift 2D poses to 3D from 2D poses alone."""
 
+    recipe: Recipe = "prior"
+    """"prior": a density of 2D poses, then a lifter; "ites": a teacher, then a student"""
     preset: Preset = "quick"
-    """defaults of all other options: "quick" for minutes on a CPU, "paper" for the paper's text, "official" for
-    its released code"""
+    """defaults of all other options: "quick" for minutes on a CPU; of "ites" also "paper" for the paper's text and
+    "official" for its released code"""
     data: str = "mocap17"
     """"mocap17" (bundled), "synthetic:N", or a file or folder in one of the formats of docs/DATA.md"""
     output: str = "runs/default"
     """folder for checkpoints, metrics and figures"""
-    stage: Stage = "both"
-    """which stages to train; "student" takes the teacher from the output folder, or from --teacher-checkpoint"""
+    validation_subjects: tuple[str, ...] = ()
+    """subjects of the training split to leave out and to report on instead of the test split"""
+    stage: Stage = "all"
+    """which stages to train: "flow" and "lifter" of the recipe "prior", "teacher" and "student" of "ites"; the second
+    takes the first from the output folder, or from where the next two options say"""
+    flow_checkpoint: str | None = None
+    """a density of 2D poses to use instead of training one"""
     teacher_checkpoint: str | None = None
     """a teacher to distil from instead of training one"""
     seed: int = 0
@@ -44,6 +59,8 @@ class TrainOptions:
     tensorboard: bool = False
     """write TensorBoard logs (needs the extra "tensorboard")"""
     normalization: NormalizationOptions = field(default_factory=NormalizationOptions)
+    flow: FlowOptions = field(default_factory=FlowOptions)
+    lifter: LifterOptions = field(default_factory=LifterOptions)
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     student: StudentOptions = field(default_factory=StudentOptions)
 
@@ -85,6 +102,7 @@ def _source_options(variant: Literal["paper", "official"], teacher_epochs: int, 
         cycle=CycleOptions(draws=4, axis="vertical", elevation=0.0),
     )
     return TrainOptions(
+        recipe="ites",
         preset=variant,
         normalization=NormalizationOptions(view="camera", scale="dataset"),
         teacher=teacher,
@@ -94,86 +112,12 @@ def _source_options(variant: Literal["paper", "official"], teacher_epochs: int, 
     )
 
 
-PRESETS: dict[str, TrainOptions] = {
-    "quick": TrainOptions(),
-    "paper": _source_options("paper", teacher_epochs=40, align_epochs=0),
-    "official": _source_options("official", teacher_epochs=50, align_epochs=15),
+PRESETS: dict[tuple[str, str], TrainOptions] = {
+    ("prior", "quick"): TrainOptions(),
+    ("ites", "quick"): TrainOptions(recipe="ites"),
+    ("ites", "paper"): _source_options("paper", teacher_epochs=40, align_epochs=0),
+    ("ites", "official"): _source_options("official", teacher_epochs=50, align_epochs=15),
 }
-
-
-# Smallest value of every number that has one; None stands for options that may be left out.
-AT_LEAST = {
-    "seed": 0,
-    "stop_after": 1,
-    "checkpoint_every": 1,
-    "log_every": 1,
-    "steps": 1,
-    "epochs": 1,
-    "batch_size": 2,  # batch norm needs two poses
-    "halve_epochs": 1,
-    "warmup_steps": 0,
-    "learning_rate": 0,
-    "momentum": 0,
-    "weight_decay": 0,
-    "atoms": 1,
-    "blocks": 1,
-    "width": 1,
-    "bottleneck": 1,
-    "channels": 2,
-    "draws": 1,
-    "align_epochs": 0,
-    "recalibrate_batches": 0,
-    "reprojection_weight": 0,
-    "invariance_weight": 0,
-    "distillation_weight": 0,
-    "equivariance_weight": 0,
-    "elevation_spread": 0,
-    "max_noise_px": 0,
-    "max_missing": 0,
-    "balance": 0,
-    "loss_power": 1,  # the gradient of a smaller power is infinite where student and teachers agree
-    "bone_weight": 0,
-    "camera_depth": 1.5,  # a body of one unit must fit between the root and the nearest depth, 1
-}
-LARGEST_SEED = 2**63 - 1
-STAGE_LOSSES = {"teacher": ("reprojection", "invariance"), "student": ("distillation", "equivariance")}
-
-
-def check_options(options: TrainOptions) -> None:
-    """Refuse numbers that cannot be trained with.
-
-    Raises:
-        InputError: names the option, the value and what was expected.
-    """
-    check_numbers(options_to_dict(options), prefix="")
-    if options.seed > LARGEST_SEED:
-        raise InputError(f"--seed: expected at most {LARGEST_SEED}, got {options.seed}")
-    for stage, losses in STAGE_LOSSES.items():
-        if not any(getattr(getattr(options, stage), f"{loss}_weight") for loss in losses):
-            names = " and ".join(f"--{stage}.{loss}-weight" for loss in losses)
-            raise InputError(f"{names}: expected at least one above 0, got 0 and 0")
-    for stage in ("teacher", "student"):
-        if getattr(options, stage).cycle.rescale and options.normalization.scale != "pose":
-            raise InputError(
-                f"--{stage}.cycle.rescale: gives virtual views the size of real input, which is one size only with "
-                f"--normalization.scale pose, got {options.normalization.scale}"
-            )
-
-
-def check_numbers(values: dict[str, Any], prefix: str) -> None:
-    """Refuse numbers that are not finite or below ``AT_LEAST``; ``prefix`` is what their options begin with.
-
-    Raises:
-        InputError: names the option, the value and what was expected.
-    """
-    for name, value in values.items():
-        option = f"--{prefix}{name}".replace("_", "-")
-        if isinstance(value, dict):
-            check_numbers(value, f"{prefix}{name}.")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{option}: expected a finite number, got {value}")
-        elif name in AT_LEAST and value is not None and value < AT_LEAST[name]:
-            raise InputError(f"{option}: expected at least {AT_LEAST[name]}, got {value}")
 
 
 def options_to_dict(options: Any) -> dict[str, Any]:
@@ -190,6 +134,9 @@ def options_from_dict(values: dict[str, Any], source: str) -> TrainOptions:
     try:
         nested = {
             "normalization": NormalizationOptions(**values["normalization"]),
+            "validation_subjects": tuple(values["validation_subjects"]),
+            "flow": FlowOptions(**values["flow"]),
+            "lifter": LifterOptions(**values["lifter"]),
             "teacher": stage_from_dict(TeacherOptions, values["teacher"]),
             "student": stage_from_dict(StudentOptions, values["student"]),
         }

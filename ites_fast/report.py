@@ -6,12 +6,11 @@ from typing import Any
 from ites_fast.baselines import DepthZero, MeanPose
 from ites_fast.checkpoint import load_lifter
 from ites_fast.config import TrainOptions
-from ites_fast.data import PoseDataset, load
 from ites_fast.device import choose_device
-from ites_fast.errors import InputError
 from ites_fast.evaluation import Predictor, evaluate
 from ites_fast.figures import draw_losses, draw_poses
 from ites_fast.files import write_json
+from ites_fast.run_data import load_report_views
 from ites_fast.run_folder import LOSSES_FILE, METRICS_FILE, POSES_FILE
 from ites_fast.tables import format_table
 
@@ -41,7 +40,7 @@ def write_report(
     """
     output = Path(options.output)
     draw_losses(output / LOSSES_FILE, history)
-    test = load_test_views(options.data)
+    test = load_report_views(options.data, options.validation_subjects)
     evaluations = []
     if test is not None:
         device = choose_device(options.device)
@@ -52,7 +51,8 @@ def write_report(
         evaluations = [evaluate(each, test, model=name, device=device) for name, each in predictors.items()]
     report = {
         "data": options.data,
-        "split": "test",
+        "split": "validation" if options.validation_subjects else "test",
+        "validation_subjects": list(options.validation_subjects),
         "seed": options.seed,
         "training_seconds": round(seconds, 1),
         "models": {each.model: each.to_dict() for each in evaluations},
@@ -61,20 +61,7 @@ def write_report(
     write_json(output / METRICS_FILE, report)
     if test is not None:
         draw_poses(output / POSES_FILE, test, evaluations[0])
-        print(f"\n{options.data}: {len(test):,} test views, protocol {evaluations[0].protocol.name}\n")
+        views = "validation" if options.validation_subjects else "test"
+        print(f"\n{options.data}: {len(test):,} {views} views, protocol {evaluations[0].protocol.name}\n")
         print(format_table(evaluations))
     print(f"\n{seconds:.0f} s of training steps; models, metrics and figures are in {output}")
-
-
-def load_test_views(data: str) -> PoseDataset | None:
-    """The test split, or None with a line that says why there is nothing to evaluate on."""
-    try:
-        test = load(data, "test")
-        test.require_complete("this report")
-    except InputError as error:
-        print(f"not evaluated: {error}")
-        return None
-    if test.pose_3d is None:
-        print(f"not evaluated: {data} has no 3D poses")
-        return None
-    return test

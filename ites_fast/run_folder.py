@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from ites_fast import cli
 from ites_fast.checkpoint import LIFTER_FILE
-from ites_fast.config import TrainOptions, differences, options_from_dict, options_to_dict
+from ites_fast.config import STAGES, TrainOptions, differences, options_from_dict, options_to_dict
 from ites_fast.errors import InputError
 from ites_fast.files import write_json
 from ites_fast.training import SavedState, Session, read_state
@@ -30,6 +30,7 @@ def model_file(stage: str) -> str:
 
 # What a run writes. The models of the stages come first: they are what a user would miss.
 FILES = (
+    model_file("flow"),
     model_file("teacher"),
     model_file("student"),
     LIFTER_FILE,
@@ -75,7 +76,7 @@ def check_folder(options: RunOptions, parse: Callable[..., RunOptions] = options
     """Say whether a run may write to its folder. Nothing is changed.
 
     A folder that already holds what the run would write is refused unless it is continued (``resume``) or replaced
-    (``overwrite``). A student may be trained where its teacher was.
+    (``overwrite``). A second stage may be trained where its first was.
 
     Args:
         options: of the run.
@@ -95,7 +96,7 @@ def check_folder(options: RunOptions, parse: Callable[..., RunOptions] = options
             raise InputError("--resume continues a run with its own options; " + "; ".join(changed))
         return read_state(output / STATE_FILE) if (output / STATE_FILE).exists() else None
     held = [name for name in FILES if (output / name).exists()]
-    if held and not options.overwrite and not (isinstance(options, TrainOptions) and holds_teacher_only(options)):
+    if held and not options.overwrite and not (isinstance(options, TrainOptions) and holds_first_stage_only(options)):
         raise InputError(
             f"--output {output}: already holds a run, or files that it would replace ({', '.join(held)}); continue it "
             "with --resume, replace it with --overwrite, or choose another folder"
@@ -108,7 +109,7 @@ def claim_folder(options: RunOptions, kept: Path | None = None) -> None:
 
     Args:
         options: of the run.
-        kept: a teacher's file that the run reads, which stays wherever it is.
+        kept: a first stage's file that the run reads, which stays wherever it is.
 
     Raises:
         OSError: the folder cannot be written.
@@ -124,14 +125,15 @@ def claim_folder(options: RunOptions, kept: Path | None = None) -> None:
     write_json(output / CONFIG_FILE, options_to_dict(options))
 
 
-def holds_teacher_only(options: TrainOptions) -> bool:
-    """Whether a student is to be trained in the folder of a finished teacher that has no student yet."""
+def holds_first_stage_only(options: TrainOptions) -> bool:
+    """Whether a second stage is to be trained in the folder of a finished first one that has no second yet."""
     output = Path(options.output)
-    if options.stage != "student" or not (output / model_file("teacher")).exists():
+    first, second = STAGES[options.recipe]
+    if options.stage != second or not (output / model_file(first)).exists():
         return False
     state_path = output / STATE_FILE
-    has_student = (output / model_file("student")).exists()
-    return not has_student and (not state_path.exists() or read_state(state_path).stage == "teacher")
+    has_second = (output / model_file(second)).exists()
+    return not has_second and (not state_path.exists() or read_state(state_path).stage == first)
 
 
 def stop(session: Session, output: Path, command: str) -> None:

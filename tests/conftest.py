@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ites_fast import cli, train
-from ites_fast.config import TrainOptions
+from ites_fast.config import PRESETS, TrainOptions
 from ites_fast.data import mocap17
 
 
@@ -57,7 +57,7 @@ def small_mocap(tmp_path_factory) -> Path:
 @pytest.fixture
 def options(small_mocap, tmp_path) -> TrainOptions:
     """A run of seconds: small networks, 8 steps a stage, real poses."""
-    quick = TrainOptions()
+    quick = PRESETS["ites", "quick"]
     common = {"batch_size": 16, "steps": 8, "recalibrate_batches": 2}
     return replace(
         quick,
@@ -67,6 +67,22 @@ def options(small_mocap, tmp_path) -> TrainOptions:
         log_every=2,
         teacher=replace(quick.teacher, **common, width=16, bottleneck=8, blocks=1, atoms=4),
         student=replace(quick.student, **common, channels=8, blocks=1),
+    )
+
+
+@pytest.fixture
+def prior_options(small_mocap, tmp_path) -> TrainOptions:
+    """As ``options``, of the recipe "prior"."""
+    quick = PRESETS["prior", "quick"]
+    common = {"batch_size": 16, "steps": 8}
+    return replace(
+        quick,
+        data=str(small_mocap),
+        output=str(tmp_path / "run"),
+        device="cpu",
+        log_every=2,
+        flow=replace(quick.flow, **common, couplings=2, width=16, components=10),
+        lifter=replace(quick.lifter, **common, width=16, blocks=1),
     )
 
 
@@ -87,5 +103,10 @@ def status_and_errors(monkeypatch, capsys):
 @pytest.fixture
 def models():
     """Reads the model files of a run's folder: bytes by name."""
-    names = ("teacher", "student", "lifter")
-    return lambda folder: {name: Path(folder, f"{name}.safetensors").read_bytes() for name in names}
+    names = ("flow", "teacher", "student", "lifter")
+
+    def read(folder):
+        paths = {name: Path(folder, f"{name}.safetensors") for name in names}
+        return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
+
+    return read

@@ -7,21 +7,22 @@ from dataclasses import replace
 
 import pytest
 
-from ites_fast.config import PRESETS, TrainOptions, check_options, differences, options_from_dict, options_to_dict
+from ites_fast.config import PRESETS, TrainOptions, differences, options_from_dict, options_to_dict
 from ites_fast.errors import InputError
+from ites_fast.option_checks import check_options
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_options_survive_json(preset):
-    options = PRESETS[preset]
-    assert options.preset == preset
+@pytest.mark.parametrize(("recipe", "preset"), PRESETS)
+def test_options_survive_json(recipe, preset):
+    options = PRESETS[recipe, preset]
+    assert (options.recipe, options.preset) == (recipe, preset)
     check_options(options)
     assert options_from_dict(json.loads(json.dumps(options_to_dict(options))), "config.json") == options
 
 
 @pytest.mark.parametrize("preset", ["paper", "official"])
 def test_the_source_presets_are_the_setting_of_the_source(preset):
-    options = PRESETS[preset]
+    options = PRESETS["ites", preset]
     assert options.teacher.variant == options.student.variant == preset
     for stage in (options.teacher, options.student):
         assert (stage.optimizer, stage.learning_rate, stage.momentum, stage.weight_decay) == ("sgd", 1e-3, 0.9, 5e-4)
@@ -80,7 +81,7 @@ def test_numbers_that_cannot_be_trained_with_are_refused(path, value, message):
 
 @pytest.mark.parametrize("stage", ["teacher", "student"])
 def test_views_are_scaled_only_where_input_is(stage):
-    options = with_option(f"{stage}.cycle.rescale", True)
+    options = replace(with_option(f"{stage}.cycle.rescale", True), recipe="ites")
     check_options(options)
     data_set_scale = replace(options.normalization, scale="dataset")
     with pytest.raises(InputError, match=rf"--{stage}\.cycle\.rescale: .* --normalization\.scale pose, got dataset"):

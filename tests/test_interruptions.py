@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from ites_fast import checkpoint, train, training
+from ites_fast import checkpoint, run_data, train, training
 from ites_fast.config import PRESETS
 from ites_fast.errors import DivergedError, InputError
 
 SMALL_ARGUMENTS = [
+    *("--recipe", "ites"),
     *("--teacher.width", "16", "--teacher.bottleneck", "8", "--teacher.blocks", "1", "--teacher.atoms", "4"),
     *("--student.channels", "8", "--student.blocks", "1"),
     *("--teacher.batch-size", "16", "--student.batch-size", "16", "--log-every", "2", "--device", "cpu"),
@@ -46,7 +47,7 @@ def test_a_stopped_and_continued_run_is_the_same_to_the_bit(options, tmp_path, m
 
 @pytest.mark.parametrize("preset", ["paper", "official"])
 def test_the_source_presets_train_and_continue_to_the_bit(options, preset, tmp_path, models):
-    source = PRESETS[preset]
+    source = PRESETS["ites", preset]
     options = replace(
         source,
         data=options.data,
@@ -191,7 +192,7 @@ def test_ctrl_c_outside_the_training_steps_is_a_word(status_and_errors, monkeypa
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "load", interrupted)
+    monkeypatch.setattr(run_data, "load", interrupted)
     status, errors = status_and_errors(["--output", str(tmp_path / "run")])
     assert (status, errors.splitlines()[0]) == (130, "interrupted")
 

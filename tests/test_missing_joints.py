@@ -7,7 +7,7 @@ import pytest
 
 from ites_fast.data import load
 from ites_fast.data.plain_npz import save_npz
-from ites_fast.report import load_test_views
+from ites_fast.run_data import load_report_views as load_test_views
 
 
 @pytest.fixture

@@ -113,7 +113,8 @@ def test_a_teacher_of_another_normalisation_is_refused(options, tmp_path):
 def test_a_student_is_no_teacher(options, small_mocap, tmp_path, status_and_errors):
     train.main(options)
     student = Path(options.output, "student.safetensors")
-    arguments = ["--data", str(small_mocap), "--output", str(tmp_path / "other"), "--teacher-checkpoint", str(student)]
+    arguments = ["--recipe", "ites", "--data", str(small_mocap), "--output", str(tmp_path / "other")]
+    arguments += ["--teacher-checkpoint", str(student)]
     status, errors = status_and_errors(arguments)
     assert status == 2
     assert f"error: {student}: holds AdaptiveGCN, expected Teacher" in errors
@@ -134,7 +135,8 @@ def test_a_teacher_of_another_architecture_or_skeleton_is_refused(
     path = Path(options.output, "teacher.safetensors")
     tensors, description = checkpoint.read_tensors(path, kind="model")
     checkpoint.write_tensors(path, tensors, description | change)
-    arguments = ["--data", str(small_mocap), "--output", str(tmp_path / "other"), "--teacher-checkpoint", str(path)]
+    arguments = ["--recipe", "ites", "--data", str(small_mocap), "--output", str(tmp_path / "other")]
+    arguments += ["--teacher-checkpoint", str(path)]
     status, errors = status_and_errors(arguments)
     assert status == 2
     assert f"error: {path}: " in errors
@@ -173,6 +175,15 @@ def test_cuda_without_cuda_is_an_error(options):
         (["--teacher.atom", "3"], "--teacher.atom"),
         (["--teacher.atoms", "0"], "--teacher.atoms: expected at least 1, got 0"),
         (["--resume"], "no run to continue"),
+        (["--recipe", "prior", "--preset", "official"], "--preset official: --recipe prior has quick"),
+        (["--stage", "teacher"], "--stage teacher: --recipe prior has all, flow, lifter"),
+        (["--teacher-checkpoint", "t.safetensors"], "--teacher-checkpoint t.safetensors: of the recipe ites"),
+        (["--stage", "flow", "--flow-checkpoint", "f"], "--stage flow: trains what --flow-checkpoint f already is"),
+        (["--stage", "lifter"], "flow.safetensors: no such file"),
+        (["--flow-checkpoint", "typo.safetensors"], "typo.safetensors: no such file"),
+        (["--validation-subjects", "777"], "--validation-subjects 777: not in mocap17, which has"),
+        (["--lifter.dropout", "1"], "--lifter.dropout: expected less than 1, got 1.0"),
+        (["--normalization.scale", "dataset"], "--lifter.rescale: gives virtual views"),
     ],
 )
 def test_a_users_mistake_is_one_message_and_status_2(arguments, message, tmp_path, status_and_errors):
@@ -185,5 +196,6 @@ def test_a_users_mistake_is_one_message_and_status_2(arguments, message, tmp_pat
 
 
 def test_presets_are_the_defaults_of_the_command():
-    assert train.defaults(["--preset", "paper"]) == PRESETS["paper"]
-    assert train.defaults(["--seed", "3"]) == PRESETS["quick"]
+    assert train.defaults(["--preset", "paper"]) == PRESETS["ites", "paper"]
+    assert train.defaults(["--recipe", "ites"]) == PRESETS["ites", "quick"]
+    assert train.defaults(["--seed", "3"]) == PRESETS["prior", "quick"]

@@ -12,6 +12,7 @@ from ites_fast.models.resfc import ResFC
 from ites_fast.models.robust import RobustGCN, RobustMLP
 from ites_fast.models.student import AdaptiveGCN
 from ites_fast.models.teacher import C3DPO, Teacher
+from ites_fast.models.view_gcn import ViewGCN
 from ites_fast.skeleton import Skeleton
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "RobustGCN",
     "RobustMLP",
     "Teacher",
+    "ViewGCN",
     "ViewOutput",
     "build_network",
 ]
@@ -33,6 +35,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "teacher": Teacher,
     "student": AdaptiveGCN,
     "depth_mlp": DepthMLP,
+    "view_gcn": ViewGCN,
     "robust_mlp": RobustMLP,
     "robust_agcn": RobustGCN,
     "c3dpo": C3DPO,
