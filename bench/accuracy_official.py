@@ -1,4 +1,4 @@
-"""Accuracy of the preset ``official`` beside the released code's, trained here on the same data with the same budget.
+"""Accuracy of ``--recipe ites --preset official`` beside the released code's, on the same data and budget.
 
     python bench/accuracy_official.py --official DIR --teacher-steps N --student-steps M --seeds 0 1 2
 
@@ -34,7 +34,7 @@ import torch
 from accuracy_table import KEYS, table
 from torch import Tensor, nn
 
-from ites_fast import build_info, train
+from ites_fast import build_info
 from ites_fast.checkpoint import load_lifter
 from ites_fast.config import PRESETS, TrainOptions
 from ites_fast.data import load
@@ -42,6 +42,8 @@ from ites_fast.data.dataset import PoseDataset
 from ites_fast.evaluation import evaluate
 from ites_fast.files import atomic_path, write_json
 from ites_fast.models import Lifter
+from ites_fast.recipes import train_recipe
+from ites_fast.run_data import TrainingViews, load_training_views
 from ites_fast.sampling import EpochSampler
 from ites_fast.training import Session
 
@@ -85,7 +87,8 @@ def main(arguments: argparse.Namespace) -> None:
         "student_steps": arguments.student_steps,
         "batch_size": options.teacher.batch_size,
     }
-    views, test = train.load_training_views(options, torch.device("cpu")), load(options.data, "test")
+    views = load_training_views(options.data, options.normalization, torch.device("cpu"))
+    test = load(options.data, "test")
     budget |= {"training_views": len(views.pose_2d), "test_views": len(test)}
     for seed in arguments.seeds:
         for arm in arguments.arms:
@@ -110,7 +113,7 @@ def with_budget(arguments: argparse.Namespace, seed: int) -> TrainOptions:
     )
 
 
-def run_ours(options: TrainOptions, views: train.TrainingViews, test: PoseDataset) -> dict[str, Any]:
+def run_ours(options: TrainOptions, views: TrainingViews, test: PoseDataset) -> dict[str, Any]:
     """Teacher and student as ``python -m ites_fast.train`` trains them, one after the other."""
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +124,7 @@ def run_ours(options: TrainOptions, views: train.TrainingViews, test: PoseDatase
                 checkpoint_every=max(options.teacher.steps, options.student.steps),
                 log_every=1,
             )
-            files = train.train_all(replace(options, stage=stage, output=folder), views, session, None)
+            files = train_recipe(replace(options, stage=stage, output=folder), views, session)
             network = load_lifter(files[stage]).network
             readings = {stage: network}
             if stage == "teacher":
@@ -131,7 +134,7 @@ def run_ours(options: TrainOptions, views: train.TrainingViews, test: PoseDatase
     return figures
 
 
-def run_release(official: Any, options: TrainOptions, views: train.TrainingViews, test: PoseDataset) -> dict[str, Any]:
+def run_release(official: Any, options: TrainOptions, views: TrainingViews, test: PoseDataset) -> dict[str, Any]:
     """Teacher and student of the release, by its defaults."""
     pose_2d, batch_size = views.pose_2d, options.teacher.batch_size
 
@@ -167,7 +170,7 @@ def run_release(official: Any, options: TrainOptions, views: train.TrainingViews
 
 def measure(
     readings: dict[str, nn.Module],
-    views: train.TrainingViews,
+    views: TrainingViews,
     test: PoseDataset,
     seconds: float,
     losses: list[dict[str, float]],
