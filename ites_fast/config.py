@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ites_fast.device import Device
+from ites_fast.device import Device, MatmulPrecision
 from ites_fast.errors import InputError
 from ites_fast.options import (
     CycleOptions,
@@ -46,6 +46,9 @@ class TrainOptions:
     """of initial weights, batches and virtual views"""
     device: Device = "auto"
     """"auto" takes CUDA where there is a GPU"""
+    matmul_precision: MatmulPrecision = "medium"
+    """of float32 products while training: "medium" multiplies in bfloat16 where the processor can, "highest" does not;
+    weights, sums and evaluation are float32 in both"""
     resume: bool = False
     """continue the run in the output folder, with its own options"""
     overwrite: bool = False
@@ -104,6 +107,7 @@ def _source_options(variant: Literal["paper", "official"], teacher_epochs: int, 
     return TrainOptions(
         recipe="ites",
         preset=variant,
+        matmul_precision="highest",
         normalization=NormalizationOptions(view="camera", scale="dataset"),
         teacher=teacher,
         student=student,
@@ -114,7 +118,7 @@ def _source_options(variant: Literal["paper", "official"], teacher_epochs: int, 
 
 PRESETS: dict[tuple[str, str], TrainOptions] = {
     ("prior", "quick"): TrainOptions(),
-    ("ites", "quick"): TrainOptions(recipe="ites"),
+    ("ites", "quick"): TrainOptions(recipe="ites", matmul_precision="highest"),
     ("ites", "paper"): _source_options("paper", teacher_epochs=40, align_epochs=0),
     ("ites", "official"): _source_options("official", teacher_epochs=50, align_epochs=15),
 }

@@ -1,5 +1,7 @@
-"""Which device a command runs on."""
+"""Which device a command runs on, and how exactly it multiplies."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -7,6 +9,7 @@ import torch
 from ites_fast.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
+MatmulPrecision = Literal["highest", "high", "medium"]
 
 
 def choose_device(name: Device) -> torch.device:
@@ -20,3 +23,14 @@ def choose_device(name: Device) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+@contextlib.contextmanager
+def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
+    """Let float32 matrix products use faster formats inside the block, see ``torch.set_float32_matmul_precision``."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
