@@ -158,6 +158,16 @@ def test_validation_subjects_are_left_out_and_reported_on(run, small_mocap):
     assert chosen not in {str(kept.subjects[index]) for index in kept.subject}
 
 
+def test_mirror_average_and_balance_matter(run, tmp_path):
+    distill.main(run)
+    single = replace(run, output=str(tmp_path / "single"), mirror_average=False)
+    epochs = replace(run, output=str(tmp_path / "epochs"), distill=replace(run.distill, balance=0.0))
+    for other in (single, epochs):
+        distill.main(other)
+    assert len({lifter_bytes(each) for each in (run, single, epochs)}) == 3
+    assert read_state(Path(epochs.output, "state.safetensors")).position == STEPS * run.distill.batch_size
+
+
 def test_half_precision_halves_the_file(run, tmp_path):
     distill.main(run)
     half = replace(run, output=str(tmp_path / "half"), half=True)

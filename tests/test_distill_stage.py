@@ -98,18 +98,24 @@ def test_further_losses_are_switches(stage):
     assert losses["distillation"] < 1e-6
 
 
-def test_a_pose_that_is_turned_by_nothing_is_lifted_alike(stage):
-    """Equivariance is exact where the virtual view is the view itself, at whatever scale."""
+class Flat(nn.Module):
+    """Believes the image, and sees no depth."""
+
+    def forward(self, pose_2d, visible):
+        return Corrected(pose_2d, torch.zeros_like(pose_2d[..., 0]))
+
+
+def test_virtual_views_are_scaled_as_real_ones(stage, monkeypatch):
+    """A flat pose of any size, turned by nothing, is lifted as it is."""
     built = stage(replace(UNSPOILT, equivariance_weight=1.0))
-    built.skeleton = H36M_17
-    view = NORMALIZATION.apply(built.pose_2d)
-    pose = built._lift(view.pose_2d, None)
-    identity = torch.eye(3).expand(1, len(pose), 3, 3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ites_fast.distill_stage.draw_views", lambda *args, **kwargs: identity)
-        assert built._equivariance(pose, generator()) < 1e-5
-        # half as far from the camera's axis, half as large: the view is scaled as real input is
-        assert built._equivariance(0.999 * pose, generator()) < 1e-2
+    built.network = Flat()
+    identity = torch.eye(3).expand(1, 64, 3, 3)
+    monkeypatch.setattr("ites_fast.distill_stage.draw_views", lambda *arguments, **options: identity)
+    pose = built._lift(NORMALIZATION.apply(built.pose_2d).pose_2d, None)
+    for size in (1.0, 0.5, 2.0):
+        assert built._equivariance(size * pose, generator()) < 1e-6
+    built.network = stage(UNSPOILT).network
+    assert built._equivariance(pose, generator()) > 0.01
 
 
 def test_gradients_reach_every_weight():
