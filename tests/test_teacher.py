@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ites_fast.models import Teacher
+from ites_fast.models import C3DPO, AdaptiveGCN, Teacher
 from ites_fast.skeleton import H36M_17
 
 
@@ -56,3 +56,54 @@ def test_gradients_reach_every_parameter(pose_2d):
 def test_an_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="variant must be one of paper, official, got 'new'"):
         Teacher(H36M_17, "new")
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_features_of_graph_convolutions(pose_2d, variant):
+    """The trunk is the student without its output layer: the same features, joints side by side."""
+    torch.manual_seed(0)
+    teacher = Teacher(H36M_17, atoms=5, blocks=2, features="agcn", channels=8, graph_variant=variant).eval()
+    student = AdaptiveGCN(H36M_17, variant, channels=8, blocks=2).eval()
+    missing, unexpected = student.load_state_dict(teacher.trunk.state_dict(), strict=False)
+    assert unexpected == []
+    assert all(name.startswith("output_layer.") for name in missing)
+    features = student.features(pose_2d, student.mixing_matrices())
+    assert features.shape == (8, 17, 8)
+    torch.testing.assert_close(teacher.trunk(pose_2d), features.flatten(1))
+    output = teacher(pose_2d)
+    assert output.canonical.shape == output.pose_3d.shape == (8, 17, 3)
+    expected = features.flatten(1) @ teacher.coefficients.weight.T + teacher.coefficients.bias
+    torch.testing.assert_close(output.canonical.flatten(1), expected @ teacher.dictionary.weight.T)
+
+
+def test_canonicalisation_reads_all_of_a_pose_and_answers_in_the_dictionary(pose_2d):
+    torch.manual_seed(0)
+    network = C3DPO(H36M_17, "paper", atoms=5, blocks=1, width=32, bottleneck=8).double().eval()
+    poses = torch.randn(40, 17, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    canonical = network.canonicalize(poses)
+    assert canonical.shape == (40, 17, 3)
+    assert torch.linalg.matrix_rank(canonical.flatten(1), rtol=1e-10) == 5
+    gradient = torch.autograd.functional.jacobian(lambda p: network.canonicalize(p).sum(), poses[:1])
+    assert (gradient != 0).all()
+    # lifting does not use it
+    before = network(pose_2d.double())
+    torch.nn.init.zeros_(network.canonicalizer[-1].weight)
+    torch.testing.assert_close(network(pose_2d.double()).pose_3d, before.pose_3d)
+
+
+@pytest.mark.parametrize("features", ["resfc", "agcn"])
+def test_gradients_reach_every_parameter_of_the_variants(pose_2d, features):
+    torch.manual_seed(0)
+    network = C3DPO(H36M_17, "official", atoms=4, blocks=1, width=16, bottleneck=8, features=features, channels=8)
+    output = network.train()(pose_2d)
+    ((output.pose_3d - 1).square().sum() + network.canonicalize(output.canonical).square().sum()).backward()
+    for name, parameter in network.named_parameters():
+        # a bias before a batch norm has no effect; the inner norm that starts at zero hides what stands before it
+        hidden = features == "agcn" and (".physical.bias" in name or ".nonphysical." in name)
+        assert parameter.grad is not None, name
+        assert hidden or parameter.grad.abs().sum() > 0, name
+
+
+def test_unknown_features_are_refused():
+    with pytest.raises(ValueError, match="features must be one of resfc, agcn, got 'mlp'"):
+        Teacher(H36M_17, features="mlp")
