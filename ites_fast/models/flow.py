@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ites_fast.skeleton import Skeleton
 
 SMALLEST_VARIANCE = 1e-12
+SMALLEST_SHARE = 1e-6  # of all variance; less is rounding, as of a joint that is always the middle of two others
 
 
 class Density(NamedTuple):
@@ -76,13 +77,15 @@ class PoseFlow(nn.Module):
         centred = points - mean
         variance, vectors = torch.linalg.eigh(centred.mT @ (share * centred))  # ascending
         kept = len(self.projection)
-        variance, vectors = variance.flip(0).clamp(min=SMALLEST_VARIANCE), vectors.flip(1)
+        smallest = (SMALLEST_SHARE * variance.sum()).clamp(min=SMALLEST_VARIANCE)
+        variance, vectors = variance.flip(0).clamp(min=smallest), vectors.flip(1)
         # an eigenvector has no sign of its own, and the couplings should not depend on the solver's choice
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         self.mean.copy_(mean)
         self.projection.copy_(vectors[:, :kept].mT)
         self.whitening.copy_((vectors[:, :kept] / variance[:kept].sqrt()).mT)
-        self.residual_variance.copy_(variance[kept:].sum().clamp(min=SMALLEST_VARIANCE))
+        # where nothing is left out, what rounding leaves outside weighs nothing
+        self.residual_variance.copy_(variance[kept:].sum() if kept < len(variance) else torch.tensor(torch.inf))
 
     def forward(self, pose_2d: Tensor) -> Density:
         """How unlikely normalised 2D poses (B, J, 2) are."""
