@@ -15,7 +15,7 @@ from ites_fast.checkpoint import LIFTER_FILE, load_lifter, save_model
 from ites_fast.config import options_to_dict, stage_from_dict
 from ites_fast.corruption import Corruption
 from ites_fast.data import PoseDataset, load
-from ites_fast.device import Device, choose_device
+from ites_fast.device import Device, MatmulPrecision, choose_device, matmul_precision
 from ites_fast.distill_stage import DistillStage
 from ites_fast.errors import InputError
 from ites_fast.evaluation import Evaluation, evaluate
@@ -64,6 +64,9 @@ class DistillRun:
     """of initial weights, batches, noise and missing joints"""
     device: Device = "auto"
     """"auto" takes CUDA where there is a GPU"""
+    matmul_precision: MatmulPrecision = "medium"
+    """of float32 products while the student trains: "medium" multiplies in bfloat16 where the processor can, "highest"
+    does not; weights, sums, teachers and evaluation are float32 in both"""
     resume: bool = False
     """continue the run in the output folder, with its own options"""
     overwrite: bool = False
@@ -107,7 +110,7 @@ def main(options: DistillRun) -> None:
     stage = DistillStage(image, target, dataset.skeleton, normalization, options.distill, probability)
     parameters, operations = cost(stage.network, dataset.skeleton.num_joints)
     print(f"{options.distill.network}: {parameters:,} parameters, {operations / 1e6:.2f} MFLOP a pose", flush=True)
-    with stop_on_signals(session):
+    with stop_on_signals(session), matmul_precision(options.matmul_precision):
         finished = train_stage(stage, session, saved)
     if not finished:
         stop(session, output, command="distill")

@@ -105,6 +105,25 @@ def test_the_graph_network_can_be_distilled(run):
     assert isinstance(load_lifter(run.output).network, RobustGCN)
 
 
+def test_only_the_students_products_are_rounded(run, monkeypatch):
+    seen = {}
+
+    def watch(owner, name):
+        original = getattr(owner, name)
+
+        def watched(*arguments, **options):
+            seen[name] = torch.get_float32_matmul_precision()
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(distill, "mean_poses")
+    watch(DistillStage, "losses")
+    watch(distill, "evaluate")
+    distill.main(run)
+    assert seen == {"mean_poses": "highest", "losses": "medium", "evaluate": "highest"}
+
+
 def test_cost_counts_products():
     parameters, operations = distill.cost(RobustMLP(H36M_17, width=100, blocks=2), 17)
     products = 51 * 100 + 4 * 100 * 100 + 100 * 51
