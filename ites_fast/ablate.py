@@ -10,11 +10,12 @@ import torch
 
 from ites_fast import cli
 from ites_fast.ablation.plan import all_runs, plan, resolve
+from ites_fast.ablation.prior_tables import PRIOR_TABLES
 from ites_fast.ablation.render import Report, draw_sweep
 from ites_fast.ablation.results import RowResult, collect, judge
 from ites_fast.ablation.runs import StoppedError, execute, read_finished
 from ites_fast.ablation.size import QUICK_ROUNDS, ROUNDS, SizeReport, measure_sizes
-from ites_fast.ablation.tables import Table, get_table
+from ites_fast.ablation.tables import TABLES, Table
 from ites_fast.config import PRESETS, Preset, TrainOptions
 from ites_fast.device import Device, choose_device
 from ites_fast.errors import InputError
@@ -37,9 +38,22 @@ class AblateOptions:
     what was interrupted continues when the same command is given again.
     """
 
-    table: Literal["losses", "substitutes", "graphs", "dictionary", "weights", "features", "size"]
-    """which table: losses, other teachers and students, graphs of the student, dictionary sizes, loss weights,
-    features of the teacher, or parameters and inference time"""
+    table: Literal[
+        "losses",
+        "substitutes",
+        "graphs",
+        "dictionary",
+        "weights",
+        "features",
+        "size",
+        "recipe",
+        "ingredients",
+        "network",
+        "labels",
+    ]
+    """which table. Of the paper: losses, other teachers and students, graphs of the student, dictionary sizes, loss
+    weights, features of the teacher, parameters and inference time. Of the recipe "prior": its steps, its ingredients,
+    its network, and labels instead"""
     data: str = "mocap17"
     """"mocap17" (bundled), "synthetic:N", or a file or folder in one of the formats of docs/DATA.md"""
     output: str = "runs/ablation"
@@ -65,7 +79,7 @@ def main(options: AblateOptions) -> None:
         rounds = QUICK_ROUNDS if options.quick else ROUNDS
         write(options, measure_sizes(base_options(options, "ites"), device, rounds))
         return
-    table = get_table(options.table)
+    table = (TABLES | PRIOR_TABLES)[options.table]
     base = base_options(options, table.recipe)
     try:
         results = train_table(table, base, Path(options.output), options.seeds, device)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ites_fast.checkpoint import LIFTER_FILE, load_flow, load_lifter, save_flow, save_model
 from ites_fast.config import STAGES, TrainOptions
+from ites_fast.device import matmul_precision
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
 from ites_fast.models import Lifter, PoseDensity, Teacher
@@ -46,13 +47,17 @@ def train_recipe(
     # the state of a second stage means that the first is finished, and written
     if trains(options, first) and (saved is None or saved.stage == first):
         stage = first_stage(options, views)
-        if not train_stage(stage, session, saved):
+        with matmul_precision(options.matmul_precision):
+            finished = train_stage(stage, session, saved)
+        if not finished:
             return None
         finish_stage(stage, views, options)
         saved = None
     if options.stage != first:
         stage = second_stage(options, views)
-        if not train_stage(stage, session, saved):
+        with matmul_precision(options.matmul_precision):
+            finished = train_stage(stage, session, saved)
+        if not finished:
             return None
         finish_stage(stage, views, options)
     return finished_models(options)

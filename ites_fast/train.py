@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ites_fast import cli
 from ites_fast.config import PRESETS, TrainOptions
-from ites_fast.device import choose_device, matmul_precision
+from ites_fast.device import choose_device
 from ites_fast.errors import InputError
 from ites_fast.option_checks import check_options
 from ites_fast.recipes import check_given, train_recipe
@@ -52,7 +52,7 @@ def main(options: TrainOptions) -> None:
             history=saved.history if saved else [],
             seconds=saved.seconds if saved else 0.0,
         )
-        with stop_on_signals(session), matmul_precision(options.matmul_precision):
+        with stop_on_signals(session):
             models = train_recipe(options, views, session, saved)
     if models is None:
         stop(session, output, command="train")
