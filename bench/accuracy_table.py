@@ -73,15 +73,15 @@ def _training(runs: Sequence[dict[str, Any]]) -> list[str]:
     columns = [(stage, name) for stage, losses in names.items() for name in losses]
     titles = [f"{stage} {name}" for stage, name in columns]
     lines = [
-        "**Training**: losses (not weighted, body units, mean of the last 100 steps) and seconds, of processes that "
-        "shared the machine: the step times that compare are those of [student_cpu.md](student_cpu.md)",
+        "**Training**: losses (not weighted, body units, mean of the last 100 steps) and seconds of CPU time, on a "
+        "machine that other processes shared: [student_cpu.md](student_cpu.md) compares the speed",
         "",
-        row("", "seed", *titles, "teacher s", "student s"),
+        row("", "seed", *titles, "teacher CPU s", "student CPU s"),
         "|---|--:|" + "--:|" * (len(columns) + 2),
     ]
     for run in runs:
         cells = [f"{run[stage]['last_losses'][name]:.4f}" for stage, name in columns]
-        seconds = [f"{run[stage]['training_seconds']:.0f}" for stage in names]
+        seconds = [f"{run[stage]['cpu_seconds']:.0f}" for stage in names]
         lines.append(row(NAMES[run["arm"]], run["seed"], *cells, *seconds))
     return lines
 

@@ -195,7 +195,7 @@ def test_the_table_shows_every_seed_mean_and_difference():
     reading = dict.fromkeys(table.KEYS, 100.0)
 
     def run(arm, seed, error):
-        trained = {"training_seconds": 1.0, "last_losses": {"reprojection": 0.5}}
+        trained = {"cpu_seconds": 1.0, "last_losses": {"reprojection": 0.5}}
         return {"arm": arm, "seed": seed} | {
             name: reading | trained | {"p_mpjpe/flip=none": error} for name in table.READINGS
         }
