@@ -57,6 +57,7 @@ AT_LEAST = {
 }
 LARGEST_SEED = 2**63 - 1
 STAGE_LOSSES = {"teacher": ("reprojection", "invariance"), "student": ("distillation", "equivariance")}
+LIFTER_LOSSES = ("prior", "residual", "cycle", "elevation", "bone", "deformation", "rank")
 
 
 def check_options(options: TrainOptions) -> None:
@@ -123,6 +124,9 @@ def _check_prior(options: TrainOptions) -> None:
         if getattr(options, stage).balance > 1:
             raise InputError(f"--{stage}.balance: expected 0 to 1, got {getattr(options, stage).balance}")
     lifter = options.lifter
+    names = [f"--lifter.{name}-weight" for name in LIFTER_LOSSES]
+    if not lifter.supervised and not any(getattr(lifter, f"{name}_weight") for name in LIFTER_LOSSES):
+        raise InputError(f"{', '.join(names)}: expected at least one above 0, got 0 for all")
     for option, value in {"dropout": lifter.dropout, "input-dropout": lifter.input_dropout}.items():
         if value >= 1:
             raise InputError(f"--lifter.{option}: expected less than 1, got {value}")
