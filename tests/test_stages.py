@@ -111,6 +111,8 @@ def test_leaving_a_loss_out_does_not_change_the_other(teacher_stage, student_sta
 def test_canonicalisation_turns_the_canonical_pose_about_any_axis(teacher_stage, axis):
     """The elevation and axis of the cycle are of no account: the dictionary's frame has no vertical."""
     stage = teacher_stage(method="c3dpo", cycle=CycleOptions(draws=3, axis=axis))
+    torch.nn.init.normal_(stage.network.dictionary.weight)  # poses that are not small
+    torch.nn.init.normal_(stage.network.coefficients.weight)
     losses, _ = losses_and_calls(stage)
     canonical = stage.network(stage.pose_2d[BATCH]).canonical
     rotation = draw_views((3, 6), "all", generator=torch.Generator().manual_seed(2))

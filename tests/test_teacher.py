@@ -30,6 +30,9 @@ def test_the_pose_is_the_canonical_one_in_the_camera_view(pose_2d):
     assert output.canonical.shape == output.pose_3d.shape == (8, 17, 3)
     turned = torch.stack([canonical @ R.T for canonical, R in zip(output.canonical, output.rotation, strict=True)])
     torch.testing.assert_close(output.pose_3d, turned)
+    teacher = small().eval()
+    coefficients = teacher.coefficients(teacher.trunk(pose_2d.reshape(8, 34)))  # x and y of a joint side by side
+    torch.testing.assert_close(output.canonical.flatten(1), coefficients @ teacher.dictionary.weight.T)
     torch.testing.assert_close(torch.linalg.det(output.rotation), torch.ones(8))
 
 
@@ -85,6 +88,7 @@ def test_canonicalisation_reads_all_of_a_pose_and_answers_in_the_dictionary(pose
     assert torch.linalg.matrix_rank(canonical.flatten(1), rtol=1e-10) == 5
     gradient = torch.autograd.functional.jacobian(lambda p: network.canonicalize(p).sum(), poses[:1])
     assert (gradient != 0).all()
+    assert (network.canonicalize(-poses) - canonical).abs().max() > 1e-3 * canonical.abs().max()
     # lifting does not use it
     before = network(pose_2d.double())
     torch.nn.init.zeros_(network.canonicalizer[-1].weight)

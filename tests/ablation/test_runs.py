@@ -1,5 +1,6 @@
 """Runs of a table: each is trained once, reused when finished, and continued to the bit when it was interrupted."""
 
+import json
 import os
 import signal
 from dataclasses import replace
@@ -85,6 +86,11 @@ def test_a_shared_teacher_is_trained_once_and_finished_runs_are_reused(base, tmp
     assert all(0 < outcome.metrics["p_mpjpe/flip=best"] < 1000 for outcome in first.values())
 
 
+def histories(output):
+    """The recorded losses of all runs."""
+    return {path.parent.name: json.loads(path.read_text())["losses"] for path in output.glob("*/metrics.json")}
+
+
 @pytest.mark.parametrize("step", [3, STEPS + 5])
 def test_a_signal_stops_the_table_and_the_same_command_continues_it(base, tmp_path, monkeypatch, step):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -97,6 +103,7 @@ def test_a_signal_stops_the_table_and_the_same_command_continues_it(base, tmp_pa
     assert len(files(stopped)) < len(files(whole))
     execute(runs_of(PAIR, base, stopped), CPU)
     assert files(stopped) == files(whole)
+    assert histories(stopped) == histories(whole)
 
 
 class Killed(BaseException):
@@ -114,6 +121,10 @@ def test_a_killed_table_continues_from_the_last_state(base, tmp_path, monkeypatc
     execute(runs_of(PAIR, base, whole), CPU)
     with monkeypatch.context() as patch:
         at_step(step, kill, patch)
+        with pytest.raises(Killed):
+            execute(runs_of(PAIR, base, killed), CPU)
+    with monkeypatch.context() as patch:
+        at_step(1, kill, patch)  # once more, before anything new is saved
         with pytest.raises(Killed):
             execute(runs_of(PAIR, base, killed), CPU)
     with monkeypatch.context() as patch:
