@@ -100,7 +100,7 @@ class PoseFlow(nn.Module):
             log_scale, shift = coupling(first).chunk(2, dim=1)
             log_scale = torch.tanh(log_scale)
             log_volume = log_volume + log_scale.sum(1)
-            point = torch.cat([second * log_scale.exp() + shift, first], dim=1)[:, order]
+            point = torch.cat([second * log_scale.exp() + shift, first], dim=1).index_select(1, order)
         constant = 0.5 * math.log(2 * math.pi) * point.shape[1]
         return 0.5 * point.square().sum(1) + constant - log_volume
 
