@@ -9,8 +9,9 @@ from ites_fast.normalization import MIN_VISIBLE, Normalization
 from ites_fast.ops import rotate, rotate_project, unproject
 from ites_fast.options import DistillOptions
 from ites_fast.prior_losses import bone_spread_loss
+from ites_fast.sides import mirrored
 from ites_fast.skeleton import Skeleton
-from ites_fast.teaching import in_view, mirrored
+from ites_fast.teaching import in_view
 from ites_fast.views import draw_views, view_scale
 
 

@@ -22,7 +22,9 @@ from ites_fast.prior_losses import (
     rank_loss,
     residual_loss,
 )
+from ites_fast.sides import heading, mirror_half, mirrored
 from ites_fast.skeleton import Skeleton
+from ites_fast.teaching import depth_in_view
 from ites_fast.views import camera_axes, view_scale
 
 COUNTED_ROWS = 65_536  # views that principal components are estimated from, at most
@@ -200,7 +202,7 @@ class LabelledStage:
         self.normalization = normalization
         self.options = options
         self.weights = {"distance": 1.0}
-        self.depth = reprojecting_depth(pose_2d, pose_3d, normalization.camera_depth)
+        self.depth = depth_in_view(pose_3d, pose_2d, normalization.camera_depth)
         self.architecture = architecture(options)
         network = build_network(self.architecture["network"], skeleton, self.architecture["options"])
         self.network = network.to(pose_2d.device)
@@ -223,26 +225,6 @@ def architecture(options: LifterOptions) -> dict[str, Any]:
     return {"network": "depth_mlp", "options": {name: getattr(options, name) for name in names}}
 
 
-def reprojecting_depth(pose_2d: Tensor, pose_3d: Tensor, camera_depth: float) -> Tensor:
-    """Depths (N, J), in body units, of root-relative poses (N, J, 3) at the scale at which they fit their 2D best."""
-    slope = pose_3d[..., :2] - pose_2d * pose_3d[..., 2:]  # of k in x c = k (y - x z)
-    scale = camera_depth * (pose_2d * slope).sum((1, 2)) / slope.square().sum((1, 2))
-    return scale[:, None] * pose_3d[..., 2]
-
-
-def mirrored(pose: Tensor, skeleton: Skeleton) -> Tensor:
-    """Mirror images of poses (..., J, D): x negated, left and right swapped."""
-    flipped = pose[..., list(skeleton.flip_order), :].clone()
-    flipped[..., 0].neg_()
-    return flipped
-
-
-def mirror_half(pose: Tensor, skeleton: Skeleton, generator: torch.Generator) -> Tensor:
-    """Poses (B, J, D), each mirrored with probability 1/2."""
-    chosen = torch.rand(len(pose), generator=generator, device=pose.device) < 0.5
-    return torch.where(chosen[:, None, None], mirrored(pose, skeleton), pose)
-
-
 def corrupt(pose_2d: Tensor, options: LifterOptions, generator: torch.Generator) -> Tensor:
     """What the network is given of real views (B, J, 2): noise, and joints moved to the root."""
     if options.input_noise:
@@ -251,9 +233,3 @@ def corrupt(pose_2d: Tensor, options: LifterOptions, generator: torch.Generator)
         kept = torch.rand(pose_2d.shape[:2], generator=generator, device=pose_2d.device) >= options.input_dropout
         pose_2d = pose_2d * kept[..., None]
     return pose_2d
-
-
-def heading(upright: Tensor, skeleton: Skeleton) -> Tensor:
-    """Angle (B,) about the vertical at which the line from right to left joints of upright poses (B, J, 3) stands."""
-    across = (upright[:, list(skeleton.left)] - upright[:, list(skeleton.right)]).mean(dim=1)
-    return torch.atan2(-across[:, 2], across[:, 0])

@@ -9,7 +9,7 @@ from ites_fast.chunks import chunks
 from ites_fast.models import Lifter
 from ites_fast.normalization import Normalization, turn_back
 from ites_fast.ops import unproject
-from ites_fast.skeleton import Skeleton
+from ites_fast.sides import mirrored
 
 BATCH = 4096  # views at a time
 
@@ -91,13 +91,6 @@ def depth_in_view(pose_3d: Tensor, pose_2d: Tensor, camera_depth: float) -> Tens
     across = pose_3d[..., :2] - pose_2d * pose_3d[..., 2:]  # (N, J, 2), equals c x / s
     scale = camera_depth * (pose_2d * across).sum((1, 2)) / across.square().sum((1, 2))
     return scale[:, None] * pose_3d[..., 2]
-
-
-def mirrored(pose: Tensor, skeleton: Skeleton) -> Tensor:
-    """The mirror images of image coordinates (N, J, 2) or poses (N, J, 3): x negated, left and right swapped."""
-    sign = pose.new_ones(pose.shape[-1])
-    sign[0] = -1
-    return pose[:, list(skeleton.flip_order)] * sign
 
 
 def _turn(pose_3d: Tensor, view_rotation: Tensor | None) -> Tensor:

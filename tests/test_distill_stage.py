@@ -12,8 +12,9 @@ from ites_fast.models import Lifter, build_network
 from ites_fast.models.lifter import Corrected
 from ites_fast.normalization import MIN_VISIBLE, Normalization
 from ites_fast.options import DistillOptions
+from ites_fast.sides import mirrored
 from ites_fast.skeleton import H36M_17
-from ites_fast.teaching import mean_poses, mirrored
+from ites_fast.teaching import mean_poses
 
 NORMALIZATION = Normalization("root", "pose", 0.13, H36M_17.root, H36M_17.head, hips=H36M_17.hips)
 SMALL = DistillOptions(width=32, blocks=1)

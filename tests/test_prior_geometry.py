@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from ites_fast.ops import rotate, rotate_project, vertical_rotation
-from ites_fast.prior_stages import heading, mirror_half, mirrored, reprojecting_depth
+from ites_fast.sides import heading, mirror_half, mirrored
 from ites_fast.skeleton import H36M_17
+from ites_fast.teaching import depth_in_view
 from ites_fast.views import camera_axes, tilt
 
 C, J = 5.0, 17
@@ -121,7 +122,7 @@ def test_the_heading_is_the_angle_that_the_body_was_turned_by(degrees):
 @pytest.mark.parametrize("unit", [1.0, 1000.0, 0.02])
 def test_the_depth_of_an_exact_projection_is_recovered_in_any_unit(unit):
     pose = bodies()
-    torch.testing.assert_close(reprojecting_depth(project(pose), unit * pose, C), pose[..., 2])
+    torch.testing.assert_close(depth_in_view(unit * pose, project(pose), C), pose[..., 2])
 
 
 def test_the_depth_of_an_inexact_projection_is_that_of_the_best_scale():
@@ -134,8 +135,8 @@ def test_the_depth_of_an_inexact_projection_is_that_of_the_best_scale():
         return (pose_2d * (C + k * pose[..., 2:]) - k * pose[..., :2]).square().sum((1, 2))
 
     head = H36M_17.head
-    scale = reprojecting_depth(pose_2d, pose, C)[:, head] / pose[:, head, 2]
-    torch.testing.assert_close(scale[:, None] * pose[..., 2], reprojecting_depth(pose_2d, pose, C))
+    scale = depth_in_view(pose, pose_2d, C)[:, head] / pose[:, head, 2]
+    torch.testing.assert_close(scale[:, None] * pose[..., 2], depth_in_view(pose, pose_2d, C))
     for factor in (0.999, 1.001):
         assert (misfit(scale) < misfit(factor * scale)).all()
 

@@ -11,7 +11,8 @@ from ites_fast.models import DepthMLP, PoseDensity, ViewGCN, ViewOutput
 from ites_fast.normalization import Normalization
 from ites_fast.options import FlowOptions, LifterOptions
 from ites_fast.prior_losses import bone_spread_loss, deformation_loss, likelihood_loss, rank_loss, residual_loss
-from ites_fast.prior_stages import FlowStage, LabelledStage, LifterStage, corrupt, mirrored
+from ites_fast.prior_stages import FlowStage, LabelledStage, LifterStage, corrupt
+from ites_fast.sides import mirrored
 from ites_fast.skeleton import H36M_17
 
 C, RMS, J, B = 5.0, 0.12, 17, 6

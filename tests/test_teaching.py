@@ -7,8 +7,9 @@ import torch
 
 from ites_fast.models import Lifter, build_network
 from ites_fast.normalization import Normalization
+from ites_fast.sides import mirrored
 from ites_fast.skeleton import H36M_17
-from ites_fast.teaching import depth_in_view, in_view, mean_poses, mirrored
+from ites_fast.teaching import depth_in_view, in_view, mean_poses
 
 NORMALIZATION = Normalization("root", "pose", 0.13, H36M_17.root, H36M_17.head, hips=H36M_17.hips)
 
