@@ -180,10 +180,12 @@ def train(run: Run, views: TrainingViews) -> Outcome:
     if models is None:
         raise StoppedError(session.stop_requested)
     if run.model is None:
-        return Outcome({}, session.seconds)
-    # the table of one run would drown the table of all of them
-    with contextlib.redirect_stdout(io.StringIO()):
-        write_report(options, session.history, session.seconds, {run.model: models[run.model]}, mean_pose=None)
-    outcome = read_finished(run)
-    assert outcome is not None
+        outcome = Outcome({}, session.seconds)
+    else:
+        # the table of one run would drown the table of all of them
+        with contextlib.redirect_stdout(io.StringIO()):
+            write_report(options, session.history, session.seconds, {run.model: models[run.model]}, mean_pose=None)
+        outcome = read_finished(run)
+        assert outcome is not None
+    state_path.unlink(missing_ok=True)  # a table has dozens of runs, and the state is the largest file of each
     return outcome

@@ -4,11 +4,13 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from ites_fast import ablate, cli, report
 from ites_fast.ablation.size import PUBLISHED_SIZES, SIZE_ROWS, measure_sizes
+from ites_fast.ablation.tables import TABLES
 from ites_fast.config import PRESETS
 from ites_fast.device import choose_device
 from ites_fast.models import C3DPO
@@ -55,6 +57,11 @@ def test_tables_are_printed_and_written_beside_each_other(command, tmp_path):
     assert (tmp_path / "losses.md").read_text().startswith("## What each training loss is worth\n")
     assert (tmp_path / "dictionary.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_every_table_can_be_asked_for():
+    choices = get_args(get_type_hints(ablate.AblateOptions)["table"])
+    assert set(choices) == {*TABLES, "size"}
 
 
 def test_held_out_subjects_are_reported_on(command, tmp_path, small_mocap):

@@ -74,6 +74,7 @@ def files(output):
 
 def test_a_shared_teacher_is_trained_once_and_finished_runs_are_reused(base, tmp_path, stages_trained):
     first = execute(runs_of(GRAPHS, base, tmp_path), CPU)
+    assert not list(tmp_path.rglob("state*"))
     assert sorted(stages_trained) == ["student"] * 3 + ["teacher"]
     stages_trained.clear()
     again = execute(runs_of(GRAPHS, base, tmp_path), CPU)
