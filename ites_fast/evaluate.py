@@ -35,6 +35,8 @@ class EvaluateOptions:
     """joints that each view loses, for models that accept it"""
     corruption_seed: int = 0
     """of the noise and of the choice of the missing joints"""
+    mirror_average: bool = False
+    """lift the mirror image of each view as well and take the mean of both"""
     protocol: ProtocolName = "strict"
     """whose convention; "strict" takes no oracle but one scale per pose"""
     json: str | None = None
@@ -57,6 +59,7 @@ def main(options: EvaluateOptions) -> None:
     corruption = Corruption(options.noise_px, options.missing_joints, options.corruption_seed)
     device = choose_device(options.device)
     lifter = load_lifter(options.checkpoint, device)
+    lifter.mirror_average = options.mirror_average
     dataset = load(options.data, options.split, subjects=options.subjects or None)
     dataset = corruption.apply(dataset)
     evaluation = evaluate(
@@ -67,6 +70,8 @@ def main(options: EvaluateOptions) -> None:
         device=device,
         batch_size=options.batch_size,
     )
+    if options.mirror_average:
+        print("mean of every view and its mirror image")
     for line in describe_input(dataset, corruption):
         print(line)
     print(format_evaluation(evaluation, by_action=options.by_action))
@@ -76,6 +81,7 @@ def main(options: EvaluateOptions) -> None:
             "split": options.split,
             "subjects": list(options.subjects) or "all",
             "device": str(device),
+            "mirror_average": options.mirror_average,
             "corruption": asdict(corruption) | {"noise": DEFINITION},
             "missing_joints_in_all": dataset.missing_joints,
         }

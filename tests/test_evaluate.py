@@ -150,6 +150,18 @@ def test_noise_is_stated_and_repeatable(command, checkpoint, small_mocap, tmp_pa
     assert "longer side is 1000 px" in noise["noise"]
 
 
+def test_the_mirror_average_is_stated(command, checkpoint, small_mocap, tmp_path):
+    written = []
+    for name, arguments in (("plain", ()), ("mirrored", ("--mirror-average",))):
+        file = tmp_path / f"{name}.json"
+        status, out, _ = command("--checkpoint", checkpoint, "--data", small_mocap, "--json", file, *arguments)
+        assert status == 0
+        assert out.startswith("mean of every view and its mirror image") == bool(arguments)
+        written.append(json.loads(file.read_text()))
+    assert [each["mirror_average"] for each in written] == [False, True]
+    assert written[0]["metrics"] != written[1]["metrics"]
+
+
 def test_some_subjects_only(command, checkpoint, small_mocap, tmp_path):
     data = load(small_mocap, "test")
     name = data.subjects[data.subject[0]]

@@ -9,6 +9,7 @@ from ites_fast.errors import InputError
 from ites_fast.models import Lifter, build_network
 from ites_fast.models.lifter import Corrected
 from ites_fast.normalization import Normalization
+from ites_fast.sides import mirrored
 from ites_fast.skeleton import H36M_17
 
 OPTIONS = {
@@ -49,6 +50,19 @@ def test_a_depth_network_keeps_the_image(image):
         pose_3d = lifter.lift_normalized(normalized.pose_2d)
     distance = depth[:, :1] + lifter.normalization.camera_depth
     torch.testing.assert_close(pose_3d[..., :2] / (pose_3d[..., 2:] + distance), normalized.pose_2d)
+
+
+def test_the_mirror_average_treats_left_and_right_alike(lifter, correcting, image):
+    """Lifting the mirror image gives the mirrored pose, whatever the weights, also with missing joints."""
+    spoilt = image.clone()
+    spoilt[1, 5] = spoilt[2, 16] = torch.nan
+    for each, given in ((lifter, image), (correcting, spoilt)):
+        plain, plain_mirrored = each.lift(given), each.lift(mirrored(given, H36M_17))
+        assert (plain_mirrored - mirrored(plain, H36M_17)).abs().max() > 0.05 * plain.abs().max()
+        each.mirror_average = True
+        pose_3d = each.lift(given)
+        torch.testing.assert_close(pose_3d, (plain + mirrored(plain_mirrored, H36M_17)) / 2)
+        torch.testing.assert_close(each.lift(mirrored(given, H36M_17)), mirrored(pose_3d, H36M_17))
 
 
 def test_a_lifter_refuses_another_number_of_joints(lifter):

@@ -10,6 +10,7 @@ from ites_fast.chunks import chunks
 from ites_fast.errors import InputError
 from ites_fast.normalization import Normalization, NormalizedPoses, turn_back
 from ites_fast.ops import unproject
+from ites_fast.sides import mirrored
 from ites_fast.skeleton import Skeleton
 
 EXPECTED = "expected floating point image coordinates (u - c) / f; Camera.undistort makes them from pixels"
@@ -31,13 +32,23 @@ class Lifter(nn.Module):
             (B, J) of the joints that were seen beside the poses, None for all, and returns ``Corrected``).
         skeleton: its joints.
         normalization: how its input was scaled.
+        mirror_average: lift the mirror image as well and take the mean of both, at twice the cost (VideoPose3D's
+            test-time augmentation).
     """
 
-    def __init__(self, network: nn.Module, skeleton: Skeleton, normalization: Normalization) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        skeleton: Skeleton,
+        normalization: Normalization,
+        *,
+        mirror_average: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
         self.skeleton = skeleton
         self.normalization = normalization
+        self.mirror_average = mirror_average
 
     @property
     def accepts_missing(self) -> bool:
@@ -51,6 +62,13 @@ class Lifter(nn.Module):
             pose_2d: network input; joints that were not seen are in the origin.
             visible: the joints that were seen (B, J), None for all; only for networks that accept missing joints.
         """
+        pose_3d = self._lift(pose_2d, visible)
+        if not self.mirror_average:
+            return pose_3d
+        seen = None if visible is None else visible[:, list(self.skeleton.flip_order)]
+        return (pose_3d + mirrored(self._lift(mirrored(pose_2d, self.skeleton), seen), self.skeleton)) / 2
+
+    def _lift(self, pose_2d: Tensor, visible: Tensor | None) -> Tensor:
         camera_depth = self.normalization.camera_depth
         if self.network.predicts == "corrected":
             corrected = self.network(pose_2d, visible)
