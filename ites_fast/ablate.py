@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from ites_fast import cli
-from ites_fast.ablation.plan import all_runs, plan, resolve
+from ites_fast.ablation.plan import all_runs, plan
 from ites_fast.ablation.prior_tables import PRIOR_TABLES
 from ites_fast.ablation.render import Report, draw_sweep
 from ites_fast.ablation.results import RowResult, collect, judge
@@ -82,7 +83,8 @@ def main(options: AblateOptions) -> None:
     table = (TABLES | PRIOR_TABLES)[options.table]
     base = base_options(options, table.recipe)
     try:
-        results = train_table(table, base, Path(options.output), options.seeds, device)
+        forced = QUICK_STEPS[table.recipe] if options.quick else {}
+        results = train_table(table, base, Path(options.output), options.seeds, device, forced)
     except StoppedError as stopped:
         print("stopped; give the same command again to continue", flush=True)
         sys.exit(cli.SIGNAL_STATUS + stopped.signal if stopped.signal is not None else cli.FAILURE)
@@ -99,13 +101,18 @@ def base_options(options: AblateOptions, recipe: str) -> TrainOptions:
     if (recipe, options.preset) not in PRESETS:
         known = ", ".join(preset for name, preset in PRESETS if name == recipe)
         raise InputError(f"--preset {options.preset}: --table {options.table} has {known}")
-    base = resolve(PRESETS[recipe, options.preset], QUICK_STEPS[recipe] if options.quick else {})
     return replace(
-        base, data=options.data, validation_subjects=options.validation_subjects, device=options.device, output=""
+        PRESETS[recipe, options.preset],
+        data=options.data,
+        validation_subjects=options.validation_subjects,
+        device=options.device,
+        output="",
     )
 
 
-def train_table(table: Table, base: TrainOptions, output: Path, seeds: int, device: torch.device) -> list[RowResult]:
+def train_table(
+    table: Table, base: TrainOptions, output: Path, seeds: int, device: torch.device, forced: Mapping[str, Any]
+) -> list[RowResult]:
     """Train what a table needs and is not there yet.
 
     Args:
@@ -114,13 +121,14 @@ def train_table(table: Table, base: TrainOptions, output: Path, seeds: int, devi
         output: folder of the runs' folders and of ``RESULTS_FILE``.
         seeds: runs of each row.
         device: that trains.
+        forced: options that every row has, whatever it changes.
 
     Raises:
         InputError: options, data or folders cannot be used; nothing was trained then.
         StoppedError: a signal came.
     """
     read_results(output)
-    planned = plan(table, base, output, seeds)
+    planned = plan(table, base, output, seeds, forced)
     runs = all_runs(planned)
     if any(read_finished(run) is None for run in runs):
         require_truth(base)

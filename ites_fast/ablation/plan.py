@@ -1,15 +1,18 @@
 """From the rows of a table to the runs that it needs, each of them once."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ites_fast.ablation.tables import Row, Same, Table
+from ites_fast.ablation.tables import Same, Table
 from ites_fast.config import STAGES, TrainOptions, options_to_dict
 from ites_fast.option_checks import check_options
 from ites_fast.recipes import trains
 from ites_fast.run_folder import model_file
+
+LONGEST_NAME = 120  # characters of a folder's name; the options themselves are in its config.json
 
 # The option that names the file of a recipe's first stage.
 FIRST_CHECKPOINT = {"ites": "teacher_checkpoint", "prior": "flow_checkpoint"}
@@ -34,7 +37,9 @@ class Run:
         return Path(self.options.output)
 
 
-def plan(table: Table, base: TrainOptions, output: Path, seeds: int) -> dict[str, list[Run]]:
+def plan(
+    table: Table, base: TrainOptions, output: Path, seeds: int, forced: Mapping[str, Any] | None = None
+) -> dict[str, list[Run]]:
     """The runs of a table: for each row one a seed. Rows that ask for the same run get the same one.
 
     A run trains one stage. The first stage of a recipe is a run of its own: every second stage of its seed learns from
@@ -45,12 +50,20 @@ def plan(table: Table, base: TrainOptions, output: Path, seeds: int) -> dict[str
         base: options that the rows change, of the table's recipe.
         output: folder of the runs' folders.
         seeds: each row is trained with the seeds 0 to ``seeds`` - 1.
+        forced: options that every row has, whatever it changes, such as those of a shortened budget.
 
     Raises:
         InputError: a row's options cannot be trained with.
     """
     assert base.recipe == table.recipe, f"{table.name} changes options of the recipe {table.recipe}"
-    return {row.name: [_run(row, replace(base, seed=seed), output) for seed in range(seeds)] for row in table.rows}
+    base = resolve(base, forced or {})
+    return {
+        row.name: [
+            _run({**row.changes, **(forced or {})}, row.model, replace(base, seed=seed), output)
+            for seed in range(seeds)
+        ]
+        for row in table.rows
+    }
 
 
 def all_runs(planned: dict[str, list[Run]]) -> list[Run]:
@@ -59,14 +72,14 @@ def all_runs(planned: dict[str, list[Run]]) -> list[Run]:
     return list(dict.fromkeys(each for run in runs for each in (run.needs, run) if each is not None))
 
 
-def _run(row: Row, base: TrainOptions, output: Path) -> Run:
-    options = resolve(base, row.changes)
+def _run(changes: Mapping[str, Any], model: str, base: TrainOptions, output: Path) -> Run:
+    options = resolve(base, changes)
     check_options(options)
     first, second = STAGES[base.recipe]
-    # what a row changes in the second stage is no matter of the first
+    # what changes in the second stage is no matter of the first
     first_options = replace(options, **{second: getattr(base, second)}, stage=first)
     first_options = replace(first_options, output=str(output / folder_name(first, base, first_options)))
-    if row.model == first:
+    if model == first:
         return Run(first_options, first)
     options = replace(options, output=str(output / folder_name(second, base, options)))
     if not trains(options, first):
@@ -112,7 +125,11 @@ def folder_name(stage: str, base: TrainOptions, options: TrainOptions) -> str:
     ignored = {"stage", "output", *FIRST_CHECKPOINT.values()}
     changed = [name for name in after if after[name] != before[name] and name not in ignored]
     parts = [f"{name.removeprefix(f'{stage}.')}={after[name]}" for name in changed]
-    return "+".join([stage, *parts]) + f"-seed{options.seed}"
+    name = "+".join([stage, *parts])
+    if len(name) > LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{name[:LONGEST_NAME]}~{digest}"
+    return f"{name}-seed{options.seed}"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ites_fast.errors import InputError
-
 
 class Published(NamedTuple):
     """A published error in millimetres; None where the paper has none."""
@@ -210,14 +208,3 @@ FEATURES = Table(
 )
 
 TABLES = {table.name: table for table in (LOSSES, SUBSTITUTES, GRAPHS, DICTIONARY, WEIGHTS, FEATURES)}
-
-
-def get_table(name: str) -> Table:
-    """The table called ``name``.
-
-    Raises:
-        InputError: no table has this name.
-    """
-    if name not in TABLES:
-        raise InputError(f"--table {name}: is unknown; known: {', '.join(TABLES)}")
-    return TABLES[name]

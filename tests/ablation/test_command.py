@@ -9,6 +9,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from ites_fast import ablate, cli, report
+from ites_fast.ablation.prior_tables import PRIOR_TABLES
 from ites_fast.ablation.size import PUBLISHED_SIZES, SIZE_ROWS, measure_sizes
 from ites_fast.ablation.tables import TABLES
 from ites_fast.config import PRESETS
@@ -61,7 +62,7 @@ def test_tables_are_printed_and_written_beside_each_other(command, tmp_path):
 
 def test_every_table_can_be_asked_for():
     choices = get_args(get_type_hints(ablate.AblateOptions)["table"])
-    assert set(choices) == {*TABLES, "size"}
+    assert set(choices) == {*TABLES, *PRIOR_TABLES, "size"}
 
 
 def test_held_out_subjects_are_reported_on(command, tmp_path, small_mocap):

@@ -6,28 +6,47 @@ from pathlib import Path
 import pytest
 
 from ites_fast.ablation.plan import all_runs, option_value, plan, resolve
-from ites_fast.ablation.tables import C3DPO, RESFC_STUDENT, TABLES, Row, Same, Table, get_table
+from ites_fast.ablation.prior_tables import PRIOR_TABLES
+from ites_fast.ablation.tables import C3DPO, RESFC_STUDENT, TABLES, Row, Same, Table
 from ites_fast.config import PRESETS
 from ites_fast.errors import InputError
 from ites_fast.option_checks import check_options
 
 QUICK = PRESETS["ites", "quick"]
 OUT = Path("runs")
+PAPER_PRESETS = ("quick", "paper", "official")
 
 
-@pytest.mark.parametrize("preset", ["quick", "paper", "official"])
-@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+EVERY_TABLE = [
+    *(
+        pytest.param(table, preset, id=f"{table.name}-{preset}")
+        for table in TABLES.values()
+        for preset in PAPER_PRESETS
+    ),
+    *(pytest.param(table, "quick", id=table.name) for table in PRIOR_TABLES.values()),
+]
+
+
+@pytest.mark.parametrize(("table", "preset"), EVERY_TABLE)
 def test_every_row_is_a_valid_run_of_its_own(table, preset):
-    planned = plan(table, PRESETS["ites", preset], OUT, seeds=1)
+    planned = plan(table, PRESETS[table.recipe, preset], OUT, seeds=1)
     assert list(planned) == [row.name for row in table.rows]
     runs = [run for (run,) in planned.values()]
     assert len(set(runs)) == len({run.folder for run in runs}) == len(runs)
     for row, run in zip(table.rows, runs, strict=True):
         check_options(run.options)
         assert run.model == row.model
+        assert len(run.folder.name) < 150
         for name, value in row.changes.items():
             expected = option_value(run.options, value.option) if isinstance(value, Same) else value
             assert option_value(run.options, name) == expected
+
+
+@pytest.mark.parametrize(("table", "preset"), EVERY_TABLE)
+def test_a_shortened_budget_is_every_rows(table, preset):
+    forced = {"teacher.steps": 3, "student.steps": 4, "flow.steps": 5, "lifter.steps": 6}
+    for run in all_runs(plan(table, PRESETS[table.recipe, preset], OUT, seeds=1, forced=forced)):
+        assert {name: option_value(run.options, name) for name in forced} == forced
 
 
 @pytest.mark.parametrize(
@@ -43,7 +62,7 @@ def test_every_row_is_a_valid_run_of_its_own(table, preset):
 )
 def test_teachers_are_shared(name, teachers, students):
     """The quick preset's own weights are 20 : 1, one of the rows of the table of weights."""
-    runs = all_runs(plan(get_table(name), QUICK, OUT, seeds=3))
+    runs = all_runs(plan(TABLES[name], QUICK, OUT, seeds=3))
     stages = [run.options.stage for run in runs]
     assert stages.count("teacher") == 3 * teachers
     assert len(runs) == 3 * (teachers + students)
@@ -82,8 +101,6 @@ def test_a_fully_connected_student_has_the_size_of_the_teacher():
 def test_what_does_not_exist_is_refused():
     with pytest.raises(KeyError, match="no option atom in TeacherOptions"):
         resolve(QUICK, {"teacher.atom": 3})
-    with pytest.raises(InputError, match="--table loss: is unknown; known: losses, "):
-        get_table("loss")
     row = Row("row", "teacher", {"teacher.atoms": 0})
     with pytest.raises(InputError, match=r"--teacher\.atoms: expected at least 1, got 0"):
         plan(Table("t", "t", "ites", (row,)), QUICK, OUT, seeds=1)
