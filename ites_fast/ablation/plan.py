@@ -12,7 +12,7 @@ from ites_fast.option_checks import check_options
 from ites_fast.recipes import trains
 from ites_fast.run_folder import model_file
 
-LONGEST_NAME = 120  # characters of a folder's name; the options themselves are in its config.json
+LONGEST_NAME = 235  # characters of a folder's name; file systems allow 255
 
 # The option that names the file of a recipe's first stage.
 FIRST_CHECKPOINT = {"ites": "teacher_checkpoint", "prior": "flow_checkpoint"}

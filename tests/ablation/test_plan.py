@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ites_fast.ablation.plan import all_runs, option_value, plan, resolve
+from ites_fast.ablation.plan import all_runs, folder_name, option_value, plan, resolve
 from ites_fast.ablation.prior_tables import PRIOR_TABLES
 from ites_fast.ablation.tables import C3DPO, RESFC_STUDENT, TABLES, Row, Same, Table
 from ites_fast.config import PRESETS
@@ -36,7 +36,7 @@ def test_every_row_is_a_valid_run_of_its_own(table, preset):
     for row, run in zip(table.rows, runs, strict=True):
         check_options(run.options)
         assert run.model == row.model
-        assert len(run.folder.name) < 150
+        assert len(run.folder.name) <= 255
         for name, value in row.changes.items():
             expected = option_value(run.options, value.option) if isinstance(value, Same) else value
             assert option_value(run.options, name) == expected
@@ -129,3 +129,17 @@ def test_published_figures_have_the_orderings_that_are_claimed(table):
         better, worse = published[claim.better], published[claim.worse]
         for first, second in zip(better or (), worse or (), strict=False):
             assert first is None or second is None or first < second
+
+
+def test_names_of_many_changes_are_cut_and_stay_different():
+    """File systems take names of at most 255 characters."""
+    many = {f"teacher.{name}": value for name, value in vars(QUICK.teacher).items() if isinstance(value, float | int)}
+    longer = {name: value + 1 for name, value in many.items() if not isinstance(value, bool)}
+    longer |= {name.replace("teacher", "student"): 7 for name in longer if hasattr(QUICK.student, name.split(".")[1])}
+    names = [
+        folder_name("student", QUICK, resolve(QUICK, longer | {"teacher.atoms": atoms, "student.halve_epochs": last}))
+        for atoms in (3, 4)
+        for last in (2, 3)
+    ]
+    assert len(set(names)) == 4
+    assert all(200 < len(name) <= 255 for name in names)
