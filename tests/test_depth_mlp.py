@@ -95,6 +95,20 @@ def test_hidden_features_are_dropped_in_training_only():
     assert torch.equal(lifter(poses()), lifter(poses()))
 
 
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_the_graph_convolution_is_that_of_the_student(variant):
+    """With the same weights: the student's depths, relative to its root."""
+    lifter, source = network("view_gcn", variant=variant).eval(), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in lifter.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=source)
+    student = build_network("student", H36M_17, {**SMALL["view_gcn"], "variant": variant}).eval()
+    student.load_state_dict({name: value for name, value in lifter.state_dict().items() if "angles" not in name})
+    depth = student(poses())
+    assert depth.std() > 0.02
+    torch.testing.assert_close(lifter(poses()), depth - depth[:, H36M_17.root, None])
+
+
 def test_residual_blocks_add_to_what_they_see():
     lifter = network("depth_mlp").eval()
     with torch.no_grad():

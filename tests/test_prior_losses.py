@@ -63,6 +63,14 @@ def test_spread_by_hand():
     assert bone_spread_loss(pose, CHAIN, "log").item() == pytest.approx(math.log(1 / 3 + SMALLEST_SPREAD))
 
 
+def test_spread_is_relative_to_the_bone():
+    """Shares 2/3, 4/3 and 1/3, 5/3: means 1/2 and 3/2, both with standard deviation 1/6."""
+    pose = chain([[1, 2], [1, 5]])
+    assert bone_spread_loss(pose, CHAIN, "plain").item() == pytest.approx((1 / 3 + 1 / 9) / 2)
+    expected = (math.log(1 / 3 + SMALLEST_SPREAD) + math.log(1 / 9 + SMALLEST_SPREAD)) / 2
+    assert bone_spread_loss(pose, CHAIN, "log").item() == pytest.approx(expected)
+
+
 def test_log_spread_asks_the_same_gain_of_every_bone():
     """The mean of the logarithms, not the logarithm of the mean: spreads of a half, a half and nothing."""
     pose = chain([[1, 3], [3, 1]])
