@@ -50,7 +50,7 @@ class FlowOptions(OptimizerOptions):
 
     learning_rate: float = 1e-3
     """at the start, after the warm-up"""
-    steps: int | None = 6000
+    steps: int | None = 2000
     """optimizer steps; "None" to count in epochs instead"""
     batch_size: int = 256
     """poses in a batch"""
@@ -100,7 +100,7 @@ class LifterOptions(OptimizerOptions):
     """weight of the cycle: lifting a virtual view must give the turned pose"""
     elevation_weight: float = 0.2
     """weight of the elevation that must be found again in a virtual view"""
-    bone_weight: float = 0.04
+    bone_weight: float = 0.08
     """weight of the spread of bone proportions over a batch"""
     bone_spread: Literal["log", "plain"] = "log"
     """mean over bones of the logarithm of the spread, or of the spread"""
