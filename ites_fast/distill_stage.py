@@ -1,18 +1,20 @@
 """The stage that distils several lifters into one that stands noise and missing joints; no 3D label is used."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from ites_fast.corruption import FOCAL_PX
 from ites_fast.models import build_network
 from ites_fast.normalization import MIN_VISIBLE, Normalization
-from ites_fast.ops import rotate, rotate_project, unproject
+from ites_fast.ops import rotate, rotate_project, unproject, vertical_rotation
 from ites_fast.options import DistillOptions
 from ites_fast.prior_losses import bone_spread_loss
 from ites_fast.sides import mirrored
 from ites_fast.skeleton import Skeleton
 from ites_fast.teaching import in_view
-from ites_fast.views import draw_views, view_scale
+from ites_fast.views import camera_axes, draw_views, view_scale
 
 
 class DistillStage:
@@ -59,6 +61,10 @@ class DistillStage:
             chosen = torch.rand(len(batch), 1, 1, generator=generator, device=image.device) < 0.5
             image = torch.where(chosen, mirrored(image, self.skeleton), image)
             target = torch.where(chosen, mirrored(target, self.skeleton), target)
+        seen_anew = round(self.options.virtual_share * len(batch))
+        if seen_anew:
+            views = self._virtual_views(image[:seen_anew], target[:seen_anew], generator)
+            image, target = (torch.cat([new, old[seen_anew:]]) for new, old in zip(views, (image, target), strict=True))
         spoilt = spoil(image, self.skeleton, self.options, generator)
         view = self.normalization.apply(spoilt, source="spoilt training views", missing="allow")
         pose = self._lift(view.pose_2d, view.visible)
@@ -69,6 +75,31 @@ class DistillStage:
         if "equivariance" in self.weights:
             losses["equivariance"] = self._equivariance(pose, generator)
         return losses
+
+    def _virtual_views(self, image: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The teachers' poses seen by cameras that went around them, as large and as far as in the real view.
+
+        Args:
+            image: image coordinates of real views (B, J, 2).
+            target: what the teachers see in them (B, J, 3).
+            generator: of the random numbers.
+
+        Returns:
+            Image coordinates (B, J, 2), with the root in the middle, and the poses in the frame of the new cameras
+            (B, J, 3).
+        """
+        view = self.normalization.apply(image, source="training views")
+        pose = in_view(target, view.view_rotation, view.scale)
+        shape = (len(pose),)
+        turn = 2 * math.pi * torch.rand(shape, generator=generator, device=pose.device)
+        tilt, roll = (
+            math.radians(deviation) * torch.randn(shape, generator=generator, device=pose.device)
+            for deviation in (self.options.virtual_tilt, self.options.virtual_roll)
+        )
+        rotation = camera_axes(tilt, roll) @ vertical_rotation(turn)  # (B, 3, 3)
+        size = view.scale[:, None, None]
+        uv = rotate_project(pose, rotation, self.normalization.camera_depth)
+        return uv / size, rotate(pose, rotation) / size
 
     def _lift(self, pose_2d: Tensor, visible: Tensor | None) -> Tensor:
         """Root-relative poses (B, J, 3), in the normalised view's frame and unit."""

@@ -34,6 +34,8 @@ AT_LEAST = {
     "equivariance_weight": 0,
     "elevation_spread": 0,
     "max_noise_px": 0,
+    "virtual_tilt": 0,
+    "virtual_roll": 0,
     "max_missing": 0,
     "balance": 0,
     "loss_power": 1,  # the gradient of a smaller power is infinite where student and teachers agree

@@ -256,6 +256,12 @@ class DistillOptions(OptimizerOptions):
     """of the others, the share that loses the end of a limb instead of joints anywhere"""
     mirror: bool = True
     """mirror half of the views"""
+    virtual_share: float = 0.3
+    """share of a batch that sees the teachers' pose from another side instead"""
+    virtual_tilt: float = 15.0
+    """standard deviation of how far the virtual cameras of that share look up or down from the real one, in degrees"""
+    virtual_roll: float = 8.0
+    """standard deviation of their roll, in degrees"""
     balance: float = 0.5
     """draw the views of a sequence of n views with probability n ** -balance; 0: shuffled epochs over all views"""
     loss_power: float = 1.0

@@ -14,11 +14,11 @@ from ites_fast.normalization import MIN_VISIBLE, Normalization
 from ites_fast.options import DistillOptions
 from ites_fast.sides import mirrored
 from ites_fast.skeleton import H36M_17
-from ites_fast.teaching import mean_poses
+from ites_fast.teaching import in_view, mean_poses
 
 NORMALIZATION = Normalization("root", "pose", 0.13, H36M_17.root, H36M_17.head, hips=H36M_17.hips)
 SMALL = DistillOptions(width=32, blocks=1)
-UNSPOILT = replace(SMALL, max_noise_px=0.0, max_missing=0, mirror=False)
+UNSPOILT = replace(SMALL, max_noise_px=0.0, max_missing=0, mirror=False, virtual_share=0.0)
 
 
 def generator(seed=0):
@@ -117,6 +117,43 @@ def test_virtual_views_are_scaled_as_real_ones(stage, monkeypatch):
         assert built._equivariance(size * pose, generator()) < 1e-6
     built.network = stage(UNSPOILT).network
     assert built._equivariance(pose, generator()) > 0.01
+
+
+def test_virtual_views_show_the_teachers_pose_from_another_side(stage):
+    """The pose projects to the view, as large as in the real one; level cameras keep the height of every joint."""
+    level = stage(replace(UNSPOILT, virtual_share=1.0, virtual_tilt=0.0, virtual_roll=0.0))
+    real = NORMALIZATION.apply(level.pose_2d)
+    before = in_view(level.target, real.view_rotation, real.scale)
+    image, target = level._virtual_views(level.pose_2d, level.target, generator())
+    pose = real.scale[:, None, None] * target
+    torch.testing.assert_close(pose[..., 1], before[..., 1])
+    torch.testing.assert_close(pose.norm(dim=-1), before.norm(dim=-1))
+    assert (pose - before).abs().max() > 0.01
+    distance = (5 + pose[..., 2:]).clamp(min=1)
+    torch.testing.assert_close(real.scale[:, None, None] * image, pose[..., :2] / distance)
+
+
+def test_tilt_and_roll_of_virtual_views_are_drawn(stage):
+    tilted = stage(replace(UNSPOILT, virtual_share=1.0, virtual_tilt=20.0, virtual_roll=0.0))
+    rolled = stage(replace(UNSPOILT, virtual_share=1.0, virtual_tilt=0.0, virtual_roll=20.0))
+    for each in (tilted, rolled):
+        real = NORMALIZATION.apply(each.pose_2d)
+        before = in_view(each.target, real.view_rotation, real.scale)
+        _, target = each._virtual_views(each.pose_2d, each.target, generator())
+        pose = real.scale[:, None, None] * target
+        torch.testing.assert_close(pose.norm(dim=-1), before.norm(dim=-1))
+        assert (pose[..., 1] - before[..., 1]).abs().max() > 0.005
+
+
+def test_a_share_of_the_batch_is_virtual(stage, monkeypatch):
+    half = stage(replace(UNSPOILT, virtual_share=0.5))
+    seen = []
+    monkeypatch.setattr(
+        half, "_lift", lambda pose_2d, visible: seen.append(pose_2d) or torch.zeros(*pose_2d.shape[:2], 3)
+    )
+    half.losses(torch.arange(64), 0, generator())
+    changed = (seen[0] - NORMALIZATION.apply(half.pose_2d).pose_2d).abs().flatten(1).amax(1) > 1e-6
+    assert changed.sum() == 32
 
 
 def test_gradients_reach_every_weight():
