@@ -78,7 +78,7 @@ class LifterOptions(OptimizerOptions):
 
     learning_rate: float = 2e-3
     """at the start, after the warm-up"""
-    steps: int | None = 9000
+    steps: int | None = 12_000
     """optimizer steps; "None" to count in epochs instead"""
     batch_size: int = 256
     """poses in a batch"""
