@@ -246,11 +246,11 @@ class DistillOptions(OptimizerOptions):
     """of the graph convolutions, as the student's"""
     max_noise_px: float = 9.0
     """largest standard deviation of the joints' noise, in pixels of a 1000 px wide image (focal length 1145)"""
-    clean_share: float = 0.1
+    clean_share: float = 0.25
     """share of views without noise"""
     max_missing: int = 4
     """most joints that a view loses"""
-    whole_share: float = 0.5
+    whole_share: float = 0.75
     """share of views that lose none"""
     limb_share: float = 0.25
     """of the others, the share that loses the end of a limb instead of joints anywhere"""
