@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ites_fast import checkpoint, train, training
+from ites_fast import checkpoint, recipes, train, training
 from ites_fast.data import load
 from ites_fast.errors import InputError
 
@@ -155,3 +155,17 @@ def test_the_state_of_a_lifter_means_that_its_density_is_finished(prior_options)
     train.main(replace(prior_options, stop_after=9))
     state = training.read_state(Path(prior_options.output, "state.safetensors"))
     assert (state.stage, state.step) == ("lifter", 1)
+
+
+def test_products_are_faster_while_training_only(prior_options, monkeypatch):
+    seen = []
+    original = recipes.train_stage
+
+    def train_stage(*arguments):
+        seen.append(torch.get_float32_matmul_precision())
+        return original(*arguments)
+
+    monkeypatch.setattr(recipes, "train_stage", train_stage)
+    train.main(replace(prior_options, matmul_precision="high"))
+    assert seen == ["high", "high"]
+    assert torch.get_float32_matmul_precision() == "highest"
