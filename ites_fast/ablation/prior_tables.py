@@ -52,7 +52,6 @@ RECIPE = Table(
             "learning rate 2e-3": {"lifter.learning_rate": 2e-3},
             "no knowledge of the elevation": {"lifter.standardise_elevation": False},
             "3,000 steps of 256": {"lifter.steps": 3000, "lifter.batch_size": 256},
-            "the preset: 12,000 steps of 256": {"lifter.steps": 12_000},
         },
     ),
 )
