@@ -43,7 +43,7 @@ AT_LEAST = {
     "components": 2,
     "couplings": 1,
     "noise": 0,
-    "gradient_clip": 0,
+    "gradient_clip": 1e-6,  # with 0 nothing is learned
     "dropout": 0,
     "prior_weight": 0,
     "residual_weight": 0,
@@ -132,6 +132,8 @@ def _check_prior(options: TrainOptions) -> None:
     for option, value in {"dropout": lifter.dropout, "input-dropout": lifter.input_dropout}.items():
         if value >= 1:
             raise InputError(f"--lifter.{option}: expected less than 1, got {value}")
+    if lifter.supervised and options.flow_checkpoint is not None:
+        raise InputError(f"--flow-checkpoint {options.flow_checkpoint}: --lifter.supervised needs no density")
     if lifter.supervised and options.stage == "flow":
         raise InputError("--lifter.supervised: learns from labels and needs no density; leave out --stage flow")
     if lifter.rescale:

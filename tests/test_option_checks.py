@@ -22,7 +22,7 @@ def changed(stage, **values):
         ("flow", "components", 1, "--flow.components: expected at least 2, got 1"),
         ("flow", "couplings", 0, "--flow.couplings: expected at least 1, got 0"),
         ("flow", "noise", -0.1, "--flow.noise: expected at least 0, got -0.1"),
-        ("flow", "gradient_clip", -1.0, "--flow.gradient-clip: expected at least 0, got -1.0"),
+        ("flow", "gradient_clip", 0.0, "--flow.gradient-clip: expected at least 1e-06, got 0.0"),
         ("flow", "gradient_clip", float("inf"), "--flow.gradient-clip: expected a finite number, got inf"),
         ("flow", "balance", 1.5, "--flow.balance: expected 0 to 1, got 1.5"),
         ("lifter", "balance", -0.5, "--lifter.balance: expected at least 0, got -0.5"),
@@ -112,3 +112,5 @@ def test_labels_need_no_density():
     check_options(options)
     with pytest.raises(InputError, match=r"^--lifter\.supervised: learns from labels and needs no density"):
         check_options(replace(options, stage="flow"))
+    with pytest.raises(InputError, match=r"^--flow-checkpoint f: --lifter\.supervised needs no density"):
+        check_options(replace(options, flow_checkpoint="f"))
