@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,7 +65,7 @@ def main() -> None:
         table("subject", clean.by_subject),
         f"Spread of bone lengths over a sequence: {clean.metrics['bone_length_spread']:.1%} (mean over bones).\n",
     ]
-    metrics = {name: row.to_dict() for name, row in rows.items()}
+    metrics = {name: figures(row) for name, row in rows.items()}
     if arguments.detections:
         real = load(arguments.detections, "test")
         real_rows = {"bundled weights": evaluate(lifter, real), "depth zero": evaluate(DepthZero(real.skeleton), real)}
@@ -75,6 +76,11 @@ def main() -> None:
     versions = {"torch": torch.__version__, "python": sys.version.split()[0]}
     write_json(BUNDLED.with_name("metrics.json"), {"versions": versions, "conditions": metrics})
     print("\n".join(parts))
+
+
+def figures(row: Evaluation) -> dict[str, Any]:
+    """All that an evaluation says, without its hundreds of actions."""
+    return {key: value for key, value in row.to_dict().items() if key != "by_action"}
 
 
 def detections(real: PoseDataset, rows: dict[str, Evaluation]) -> list[str]:
