@@ -40,7 +40,8 @@ def write_report(
     """
     output = Path(options.output)
     draw_losses(output / LOSSES_FILE, history)
-    test = load_report_views(options.data, options.validation_subjects)
+    # a density of 2D poses lifts nothing
+    test = load_report_views(options.data, options.validation_subjects) if models else None
     evaluations = []
     if test is not None:
         device = choose_device(options.device)

@@ -44,6 +44,7 @@ def test_stages_can_be_trained_one_after_the_other(prior_options, tmp_path, mode
     train.main(replace(prior_options, stage="flow"))
     flow = Path(prior_options.output, "flow.safetensors")
     assert not Path(prior_options.output, "lifter.safetensors").exists()
+    assert json.loads(Path(prior_options.output, "metrics.json").read_text())["models"] == {}
     train.main(replace(prior_options, stage="lifter"))
     whole = replace(prior_options, output=str(tmp_path / "whole"))
     train.main(whole)
