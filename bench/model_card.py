@@ -70,7 +70,8 @@ def main() -> None:
         real = load(arguments.detections, "test")
         real_rows = {"bundled weights": evaluate(lifter, real), "depth zero": evaluate(DepthZero(real.skeleton), real)}
         parts += detections(real, real_rows)
-        metrics |= {f"real detections, {name}": row.to_dict() for name, row in real_rows.items()}
+        file = {"data": Path(arguments.detections).name}
+        metrics |= {f"real detections, {name}": row.to_dict() | file for name, row in real_rows.items()}
     with atomic_path(BUNDLED.with_name("MODEL_CARD.md")) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
     versions = {"torch": torch.__version__, "python": sys.version.split()[0]}
