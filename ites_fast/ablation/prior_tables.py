@@ -109,7 +109,7 @@ NETWORK = Table(
             "graph convolution, 64 channels, 2 blocks": {"lifter.network": "agcn", "lifter.channels": 64},
         },
     ),
-    notes=("1,500 steps of 128 views; 2.2 and 2.2 million floating point operations a pose.",),
+    notes=("1,500 steps of 128 views; about 2 million floating point operations a pose in both.",),
 )
 
 LABELS = Table(
