@@ -22,10 +22,18 @@ from ites_fast.evaluation import Evaluation, evaluate
 from ites_fast.figures import draw_losses
 from ites_fast.files import write_json
 from ites_fast.models import Lifter
-from ites_fast.option_checks import LARGEST_SEED, check_numbers
+from ites_fast.option_checks import check_numbers
 from ites_fast.options import DistillOptions
 from ites_fast.run_data import load_report_views, of_subjects
-from ites_fast.run_folder import LOSSES_FILE, METRICS_FILE, STATE_FILE, check_folder, claim_folder, saved_options, stop
+from ites_fast.run_folder import (
+    LOSSES_FILE,
+    METRICS_FILE,
+    check_folder,
+    claim_folder,
+    open_session,
+    saved_options,
+    stop,
+)
 from ites_fast.sampling import sequence_probability
 from ites_fast.tables import format_table
 from ites_fast.teaching import mean_poses
@@ -97,15 +105,7 @@ def main(options: DistillRun) -> None:
     balance = options.distill.balance
     probability = sequence_probability(dataset.sequence, balance) if balance > 0 else None
     claim_folder(options)
-    session = Session(
-        state_path=output / STATE_FILE,
-        seed=options.seed,
-        checkpoint_every=options.checkpoint_every,
-        log_every=options.log_every,
-        stop_after=options.stop_after,
-        history=saved.history if saved else [],
-        seconds=saved.seconds if saved else 0.0,
-    )
+    session = open_session(options, saved)
     torch.manual_seed(options.seed)
     stage = DistillStage(image, target, dataset.skeleton, normalization, options.distill, probability)
     parameters, operations = cost(stage.network, dataset.skeleton.num_joints)
@@ -226,8 +226,6 @@ def check_options(options: DistillRun) -> None:
         InputError: names the option, the value and what was expected.
     """
     check_numbers(options_to_dict(options), prefix="")
-    if options.seed > LARGEST_SEED:
-        raise InputError(f"--seed: expected at most {LARGEST_SEED}, got {options.seed}")
     for name in SHARES:
         share = getattr(options.distill, name)
         if not 0 <= share <= 1:

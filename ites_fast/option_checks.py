@@ -69,8 +69,6 @@ def check_options(options: TrainOptions) -> None:
         InputError: names the option, the value and what was expected.
     """
     check_numbers(options_to_dict(options), prefix="")
-    if options.seed > LARGEST_SEED:
-        raise InputError(f"--seed: expected at most {LARGEST_SEED}, got {options.seed}")
     _check_recipe(options)
     if options.recipe == "ites":
         _check_ites(options)
@@ -79,7 +77,7 @@ def check_options(options: TrainOptions) -> None:
 
 
 def check_numbers(values: dict[str, Any], prefix: str) -> None:
-    """Refuse numbers that are not finite or below ``AT_LEAST``; ``prefix`` is what their options begin with.
+    """Refuse numbers that are not finite, below ``AT_LEAST``, or no seed; ``prefix`` is what their options begin with.
 
     Raises:
         InputError: names the option, the value and what was expected.
@@ -92,6 +90,8 @@ def check_numbers(values: dict[str, Any], prefix: str) -> None:
             raise InputError(f"{option}: expected a finite number, got {value}")
         elif name in AT_LEAST and value is not None and value < AT_LEAST[name]:
             raise InputError(f"{option}: expected at least {AT_LEAST[name]}, got {value}")
+        elif name == "seed" and value > LARGEST_SEED:
+            raise InputError(f"{option}: expected at most {LARGEST_SEED}, got {value}")
 
 
 def _check_recipe(options: TrainOptions) -> None:

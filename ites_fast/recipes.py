@@ -46,21 +46,23 @@ def train_recipe(
     first = STAGES[options.recipe][0]
     # the state of a second stage means that the first is finished, and written
     if trains(options, first) and (saved is None or saved.stage == first):
-        stage = first_stage(options, views)
-        with matmul_precision(options.matmul_precision):
-            finished = train_stage(stage, session, saved)
-        if not finished:
+        if not _train(first_stage(options, views), options, views, session, saved):
             return None
-        finish_stage(stage, views, options)
         saved = None
-    if options.stage != first:
-        stage = second_stage(options, views)
-        with matmul_precision(options.matmul_precision):
-            finished = train_stage(stage, session, saved)
-        if not finished:
-            return None
-        finish_stage(stage, views, options)
+    if options.stage != first and not _train(second_stage(options, views), options, views, session, saved):
+        return None
     return finished_models(options)
+
+
+def _train(
+    stage: TrainingStage, options: TrainOptions, views: TrainingViews, session: Session, saved: SavedState | None
+) -> bool:
+    """Train a stage and write its model; False when the session was stopped before its end."""
+    with matmul_precision(options.matmul_precision):
+        finished = train_stage(stage, session, saved)
+    if finished:
+        finish_stage(stage, views, options)
+    return finished
 
 
 def trains(options: TrainOptions, first: str) -> bool:

@@ -12,7 +12,7 @@ from ites_fast.checkpoint import LIFTER_FILE
 from ites_fast.config import STAGES, TrainOptions, differences, options_from_dict, options_to_dict
 from ites_fast.errors import InputError
 from ites_fast.files import write_json
-from ites_fast.training import SavedState, Session, read_state
+from ites_fast.training import Record, SavedState, Session, read_state
 
 Options = TypeVar("Options")
 
@@ -46,9 +46,12 @@ class RunOptions(Protocol):
     """What the options of every command that trains have."""
 
     output: str
+    seed: int
     resume: bool
     overwrite: bool
     stop_after: int | None
+    checkpoint_every: int
+    log_every: int
 
 
 def saved_options(output: str, parse: Callable[..., Options] = options_from_dict) -> Options:
@@ -134,6 +137,22 @@ def holds_first_stage_only(options: TrainOptions) -> bool:
     state_path = output / STATE_FILE
     has_second = (output / model_file(second)).exists()
     return not has_second and (not state_path.exists() or read_state(state_path).stage == first)
+
+
+def open_session(
+    options: RunOptions, saved: SavedState | None, on_record: Callable[[Record], None] = lambda record: None
+) -> Session:
+    """What the stages of a run share, with the history of the state that it continues from."""
+    return Session(
+        state_path=Path(options.output, STATE_FILE),
+        seed=options.seed,
+        checkpoint_every=options.checkpoint_every,
+        log_every=options.log_every,
+        stop_after=options.stop_after,
+        on_record=on_record,
+        history=saved.history if saved else [],
+        seconds=saved.seconds if saved else 0.0,
+    )
 
 
 def stop(session: Session, output: Path, command: str) -> None:

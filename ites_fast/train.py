@@ -13,8 +13,8 @@ from ites_fast.option_checks import check_options
 from ites_fast.recipes import check_given, train_recipe
 from ites_fast.report import write_report
 from ites_fast.run_data import load_training_views
-from ites_fast.run_folder import STATE_FILE, check_folder, claim_folder, saved_options, stop
-from ites_fast.training import Record, Session, stop_on_signals
+from ites_fast.run_folder import check_folder, claim_folder, open_session, saved_options, stop
+from ites_fast.training import Record, stop_on_signals
 
 
 def main(options: TrainOptions) -> None:
@@ -42,16 +42,7 @@ def main(options: TrainOptions) -> None:
     )
     with tensorboard(output / "tensorboard", options.tensorboard) as on_record:
         claim_folder(options, kept=given)
-        session = Session(
-            state_path=output / STATE_FILE,
-            seed=options.seed,
-            checkpoint_every=options.checkpoint_every,
-            log_every=options.log_every,
-            stop_after=options.stop_after,
-            on_record=on_record,
-            history=saved.history if saved else [],
-            seconds=saved.seconds if saved else 0.0,
-        )
+        session = open_session(options, saved, on_record)
         with stop_on_signals(session):
             models = train_recipe(options, views, session, saved)
     if models is None:

@@ -22,9 +22,10 @@ from ites_fast.run_folder import (
     check_folder,
     claim_folder,
     model_file,
+    open_session,
     saved_options,
 )
-from ites_fast.training import SavedState, Session, read_state, stop_on_signals
+from ites_fast.training import SavedState, read_state, stop_on_signals
 
 
 @dataclass(frozen=True)
@@ -164,14 +165,7 @@ def train(run: Run, views: TrainingViews) -> Outcome:
     state_path = run.folder / STATE_FILE
     saved: SavedState | None = read_state(state_path) if state_path.exists() else None
     claim_folder(options, kept=given_file(options))
-    session = Session(
-        state_path=state_path,
-        seed=options.seed,
-        checkpoint_every=options.checkpoint_every,
-        log_every=options.log_every,
-        history=saved.history if saved else [],
-        seconds=saved.seconds if saved else 0.0,
-    )
+    session = open_session(options, saved)
     try:
         with stop_on_signals(session):
             models = train_recipe(options, views, session, saved)
