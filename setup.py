@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
@@ -68,6 +68,8 @@ class CMakeBuild(build_ext):
 
 
 setup(
+    packages=[*find_packages(include=["ites_fast", "ites_fast.*"]), "ites_fast.kernels"],
+    package_dir={"ites_fast.kernels": "kernels"},
     # Without a compiler the installation still succeeds, but not where CUDA or strictness was asked for.
     ext_modules=[Extension("ites_fast._C", sources=[], optional=CUDA != "1" and WERROR == "0")],
     cmdclass={"build_ext": CMakeBuild},

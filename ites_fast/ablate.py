@@ -65,6 +65,8 @@ class AblateOptions:
     """runs of each row, with the seeds 0, 1, ..."""
     quick: bool = False
     """a shortened budget of minutes, to see that it works; orderings may be others than with the preset's"""
+    budget: float = 1.0
+    """share of its steps that every training takes"""
     validation_subjects: tuple[str, ...] = ()
     """subjects of the training split to leave out and to report on instead of the test split"""
     device: Device = "auto"
@@ -75,6 +77,10 @@ def main(options: AblateOptions) -> None:
     """Train, measure, print, and write the table."""
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: expected at least 1")
+    if not 0 < options.budget <= 1:
+        raise InputError(f"--budget {options.budget:g}: expected more than 0 and at most 1")
+    if options.quick and options.budget != 1:
+        raise InputError(f"--budget {options.budget:g}: --quick has a budget of its own; give one of them")
     device = choose_device(options.device)
     if options.table == "size":
         rounds = QUICK_ROUNDS if options.quick else ROUNDS
@@ -84,7 +90,7 @@ def main(options: AblateOptions) -> None:
     base = base_options(options, table.recipe)
     try:
         forced = QUICK_STEPS[table.recipe] if options.quick else {}
-        results = train_table(table, base, Path(options.output), options.seeds, device, forced)
+        results = train_table(table, base, Path(options.output), options.seeds, device, forced, options.budget)
     except StoppedError as stopped:
         print("stopped; give the same command again to continue", flush=True)
         sys.exit(cli.SIGNAL_STATUS + stopped.signal if stopped.signal is not None else cli.FAILURE)
@@ -111,7 +117,13 @@ def base_options(options: AblateOptions, recipe: str) -> TrainOptions:
 
 
 def train_table(
-    table: Table, base: TrainOptions, output: Path, seeds: int, device: torch.device, forced: Mapping[str, Any]
+    table: Table,
+    base: TrainOptions,
+    output: Path,
+    seeds: int,
+    device: torch.device,
+    forced: Mapping[str, Any],
+    budget: float = 1.0,
 ) -> list[RowResult]:
     """Train what a table needs and is not there yet.
 
@@ -122,13 +134,14 @@ def train_table(
         seeds: runs of each row.
         device: that trains.
         forced: options that every row has, whatever it changes.
+        budget: share of its steps that every training takes.
 
     Raises:
         InputError: options, data or folders cannot be used; nothing was trained then.
         StoppedError: a signal came.
     """
     read_results(output)
-    planned = plan(table, base, output, seeds, forced)
+    planned = plan(table, base, output, seeds, forced, budget)
     runs = all_runs(planned)
     if any(read_finished(run) is None for run in runs):
         require_truth(base)
@@ -152,7 +165,7 @@ def setting(options: AblateOptions, recipe: str) -> str:
     views = f"held-out subjects {held_out}" if held_out else "test split"
     where = f"{options.data}, {views}, recipe {recipe}, preset {options.preset}, {options.seeds} seed(s)"
     if not options.quick:
-        return where
+        return where if options.budget == 1 else f"{where}, {options.budget:.0%} of its steps"
     steps = " and ".join(f"{steps} {name.partition('.')[0]} steps" for name, steps in QUICK_STEPS[recipe].items())
     return f"{where}; SHORTENED budget (--quick): {steps}; orderings may be others with the preset's own"
 

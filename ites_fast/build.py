@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ites_fast.extension import extension
-from ites_fast.ops.compiled import is_compiled  # the import of ites_fast.ops registers the operators
+from ites_fast.ops.compiled import language_of  # the import of ites_fast.ops registers the operators
 
 NAMESPACE = "ites_fast::"
 
@@ -18,7 +18,7 @@ def build_info() -> dict[str, Any]:
     Returns:
         Versions (``triton`` is None where it is not installed), ``cuda_available`` to torch, the number of
         ``threads``, the compiled ``extension`` or None, and ``operators``: for each operator what the dispatcher
-        would run on ``cpu`` and on ``cuda``, either a compiled ``kernel`` or ``PyTorch``.
+        would run on ``cpu`` and on ``cuda``: what was compiled from ``C++``, ``CUDA`` or ``Triton``, or ``PyTorch``.
     """
     return {
         "ites_fast": importlib.metadata.version("ites_fast"),
@@ -59,6 +59,7 @@ def _names() -> list[str]:
 
 
 def _implementation(name: str, device: str) -> str:
-    if not is_compiled(NAMESPACE + name, device):
+    language = language_of(NAMESPACE + name, device)
+    if language is None:
         return "PyTorch"
-    return f"kernel ({extension.supported_instruction_sets()[0]})" if device == "cpu" else "kernel"
+    return f"{language} ({extension.supported_instruction_sets()[0]})" if device == "cpu" else language

@@ -1,5 +1,7 @@
 """Settings of every test (deterministic algorithms, no TF32, the device to run on), and small training runs."""
 
+import importlib.util
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,10 @@ import torch
 from ites_fast import cli, train
 from ites_fast.config import PRESETS, TrainOptions
 from ites_fast.data import mocap17
+
+# Where there is no GPU, Triton's kernels are interpreted on CPU tensors. Triton reads this when a kernel is defined.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -26,6 +32,14 @@ def device(request) -> torch.device:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     return torch.device(request.param)
+
+
+@pytest.fixture
+def kernel_device() -> torch.device:
+    """Where Triton's kernels run: on CUDA, or interpreted on the CPU. An interpreted program takes milliseconds."""
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("needs triton")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.fixture(scope="session")

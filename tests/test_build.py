@@ -16,7 +16,7 @@ from ites_fast.extension import extension
 from ites_fast.info import table
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ["pyproject.toml", "setup.py", "CMakeLists.txt", "LICENSE", "README.md", "csrc", "ites_fast"]
+SOURCES = ["pyproject.toml", "setup.py", "CMakeLists.txt", "LICENSE", "README.md", "csrc", "ites_fast", "kernels"]
 OPERATORS = {"procrustes", "procrustes_errors", "rotate_project", "cycle_loss"}
 
 
@@ -25,16 +25,16 @@ def test_build_info_names_what_runs():
     assert json.loads(json.dumps(info)) == info
     assert set(info["operators"]) >= OPERATORS
     assert not any(name.endswith("_backward") for name in info["operators"])
-    for name in ("rotate_project", "channel_mix"):
-        assert info["operators"][name] == {"cpu": "PyTorch", "cuda": "PyTorch"}
+    assert info["operators"]["rotate_project"]["cpu"] == "PyTorch"
+    assert info["operators"]["rotate_project"]["cuda"] == ("Triton" if info["triton"] else "PyTorch")
     if extension is None:
         assert info["extension"] is None
         assert info["operators"]["procrustes"] == {"cpu": "PyTorch", "cuda": "PyTorch"}
     else:
         assert info["extension"]["instruction_set"] in info["extension"]["instruction_sets"]
-        assert info["operators"]["procrustes"]["cpu"] == f"kernel ({info['extension']['instruction_set']})"
+        assert info["operators"]["procrustes"]["cpu"] == f"C++ ({info['extension']['instruction_set']})"
         has_cuda = info["extension"]["cuda"] is not None
-        assert info["operators"]["procrustes"]["cuda"] == ("kernel" if has_cuda else "PyTorch")
+        assert info["operators"]["procrustes"]["cuda"] == ("CUDA" if has_cuda else "PyTorch")
 
 
 def test_table_names_what_is_missing():

@@ -35,6 +35,7 @@ def test_sdist(distributions):
         "LICENSE",
         "csrc/procrustes.h",
         "csrc/bindings.cpp",
+        "kernels/rotate_project.py",
     } <= names
     assert not {"tests", "bench", "build"} & {name.partition("/")[0] for name in names}
 
@@ -43,6 +44,7 @@ def test_wheel(distributions):
     names = zipfile.ZipFile(distributions[1]).namelist()
     assert {name.partition("/")[0] for name in names} == {"ites_fast", "ites_fast-0.1.0.dist-info"}
     assert any(name.startswith("ites_fast/_C.") for name in names)
+    assert "ites_fast/kernels/rotate_project.py" in names
     assert {"ites_fast/data/mocap17.npz", "ites_fast/data/MOCAP17_LICENSE.txt"} <= set(names)
     weights = (ROOT / "ites_fast" / "weights").glob("*.*")
     assert {f"ites_fast/weights/{file.name}" for file in weights} <= set(names)
@@ -62,4 +64,4 @@ def test_wheel_works_alone(distributions, tmp_path):
     file, info = json.loads(result.stdout)
     assert Path(file).is_relative_to(site)
     assert info["extension"] is not None
-    assert info["operators"]["procrustes"]["cpu"].startswith("kernel")
+    assert info["operators"]["procrustes"]["cpu"].startswith("C++")

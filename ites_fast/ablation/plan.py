@@ -38,7 +38,12 @@ class Run:
 
 
 def plan(
-    table: Table, base: TrainOptions, output: Path, seeds: int, forced: Mapping[str, Any] | None = None
+    table: Table,
+    base: TrainOptions,
+    output: Path,
+    seeds: int,
+    forced: Mapping[str, Any] | None = None,
+    budget: float = 1.0,
 ) -> dict[str, list[Run]]:
     """The runs of a table: for each row one a seed. Rows that ask for the same run get the same one.
 
@@ -51,6 +56,7 @@ def plan(
         output: folder of the runs' folders.
         seeds: each row is trained with the seeds 0 to ``seeds`` - 1.
         forced: options that every row has, whatever it changes, such as those of a shortened budget.
+        budget: share of its steps that every stage takes.
 
     Raises:
         InputError: a row's options cannot be trained with.
@@ -59,7 +65,7 @@ def plan(
     base = resolve(base, forced or {})
     return {
         row.name: [
-            _run({**row.changes, **(forced or {})}, row.model, replace(base, seed=seed), output)
+            _run({**row.changes, **(forced or {})}, row.model, replace(base, seed=seed), output, budget)
             for seed in range(seeds)
         ]
         for row in table.rows
@@ -72,8 +78,9 @@ def all_runs(planned: dict[str, list[Run]]) -> list[Run]:
     return list(dict.fromkeys(each for run in runs for each in (run.needs, run) if each is not None))
 
 
-def _run(changes: Mapping[str, Any], model: str, base: TrainOptions, output: Path) -> Run:
-    options = resolve(base, changes)
+def _run(changes: Mapping[str, Any], model: str, base: TrainOptions, output: Path, budget: float) -> Run:
+    options = shortened(resolve(base, changes), budget)
+    base = shortened(base, budget)
     check_options(options)
     first, second = STAGES[base.recipe]
     # what changes in the second stage is no matter of the first
@@ -101,6 +108,16 @@ def resolve(base: TrainOptions, changes: Mapping[str, Any]) -> TrainOptions:
         options = _set(options, name.split("."), value)
     for name in changes.keys() - plain.keys():
         options = _set(options, name.split("."), option_value(options, changes[name].option))
+    return options
+
+
+def shortened(options: TrainOptions, budget: float) -> TrainOptions:
+    """``options`` with this share of the steps, or epochs, of both stages; at least one."""
+    for stage in STAGES[options.recipe]:
+        of_stage = getattr(options, stage)
+        unit = "epochs" if of_stage.steps is None else "steps"
+        length = max(1, round(budget * getattr(of_stage, unit)))
+        options = replace(options, **{stage: replace(of_stage, **{unit: length})})
     return options
 
 

@@ -115,14 +115,14 @@ def _arguments(source: Tensor, target: Tensor, with_scale: bool, **outputs: Tens
 
 if extension is not None:
 
-    @register_compiled(_forward, "cpu")
+    @register_compiled(_forward, "cpu", "C++")
     def _(source, target, with_scale):
         outputs = _empty_alignment(source)
         arguments = _arguments(source, target, with_scale, **outputs)
         extension.procrustes_cpu(**arguments, threads=torch.get_num_threads())
         return tuple(outputs.values())
 
-    @register_compiled(_errors, "cpu")
+    @register_compiled(_errors, "cpu", "C++")
     def _(source, target, with_scale):
         errors = source.new_empty(source.shape[:2])
         arguments = _arguments(source, target, with_scale, errors=errors)
@@ -135,13 +135,13 @@ if extension is not None and extension.cuda_version is not None:
     def _queue(tensor: Tensor) -> dict[str, int]:
         return {"device": tensor.device.index, "stream": torch.cuda.current_stream(tensor.device).cuda_stream}
 
-    @register_compiled(_forward, "cuda")
+    @register_compiled(_forward, "cuda", "CUDA")
     def _(source, target, with_scale):
         outputs = _empty_alignment(source)
         extension.procrustes_cuda(**_arguments(source, target, with_scale, **outputs), **_queue(source))
         return tuple(outputs.values())
 
-    @register_compiled(_errors, "cuda")
+    @register_compiled(_errors, "cuda", "CUDA")
     def _(source, target, with_scale):
         errors = source.new_empty(source.shape[:2])
         extension.procrustes_cuda(**_arguments(source, target, with_scale, errors=errors), **_queue(source))

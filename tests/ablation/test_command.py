@@ -83,6 +83,8 @@ def test_held_out_subjects_are_reported_on(command, tmp_path, small_mocap):
     [
         (("--table", "loss"), "invalid choice"),
         (("--table", "losses", "--seeds", "0"), "--seeds 0: expected at least 1"),
+        (("--table", "losses", "--budget", "0"), "--budget 0: expected more than 0"),
+        (("--table", "losses", "--budget", "0.5", "--quick"), "--budget 0.5: --quick has a budget"),
         (("--table", "losses", "--data", "typo.npz"), "typo.npz"),
         (("--table", "losses", "--preset", "fast"), "--preset"),
     ],

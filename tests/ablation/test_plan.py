@@ -8,7 +8,7 @@ import pytest
 from ites_fast.ablation.plan import all_runs, folder_name, option_value, plan, resolve
 from ites_fast.ablation.prior_tables import PRIOR_TABLES
 from ites_fast.ablation.tables import C3DPO, RESFC_STUDENT, TABLES, Row, Same, Table
-from ites_fast.config import PRESETS
+from ites_fast.config import PRESETS, STAGES
 from ites_fast.errors import InputError
 from ites_fast.option_checks import check_options
 
@@ -47,6 +47,17 @@ def test_a_shortened_budget_is_every_rows(table, preset):
     forced = {"teacher.steps": 3, "student.steps": 4, "flow.steps": 5, "lifter.steps": 6}
     for run in all_runs(plan(table, PRESETS[table.recipe, preset], OUT, seeds=1, forced=forced)):
         assert {name: option_value(run.options, name) for name in forced} == forced
+
+
+@pytest.mark.parametrize(("table", "preset"), EVERY_TABLE)
+def test_a_budget_is_a_share_of_every_rows_own_steps(table, preset):
+    base = PRESETS[table.recipe, preset]
+    whole, half = (plan(table, base, OUT, seeds=1, budget=budget) for budget in (1.0, 0.5))
+    for row in table.rows:
+        for stage in STAGES[table.recipe]:
+            full, short = (getattr(planned[row.name][0].options, stage) for planned in (whole, half))
+            unit = "epochs" if full.steps is None else "steps"
+            assert getattr(short, unit) == round(getattr(full, unit) / 2)
 
 
 @pytest.mark.parametrize(
