@@ -24,6 +24,7 @@ def choice(variable: str, *allowed: str) -> str:
 
 CUDA = choice("ITES_FAST_CUDA", "auto", "1", "0")
 WERROR = choice("ITES_FAST_WERROR", "0", "1")
+SANITIZE = choice("ITES_FAST_SANITIZE", "0", "1")
 
 
 class CMakeBuild(build_ext):
@@ -58,6 +59,7 @@ class CMakeBuild(build_ext):
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DITES_FAST_CUDA={CUDA}",
             f"-DITES_FAST_WERROR={WERROR}",
+            f"-DITES_FAST_SANITIZE={SANITIZE}",
             # A cached "not found" would survive an nvcc that was installed later.
             "-UCMAKE_CUDA_COMPILER",
         ]

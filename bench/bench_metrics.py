@@ -1,16 +1,21 @@
-"""All common metrics of 100,000 poses: mpjpe, n_mpjpe, p_mpjpe, pck and auc, flip=none, each pose's own figure.
+"""All common metrics: mpjpe, n_mpjpe, p_mpjpe, pck and auc, flip=none, each pose's own figure.
 
-The competitor is what evaluation scripts do: numpy, vectorised, batched SVD, one comparison per threshold. Both are
-checked against each other in float64 before they are timed.
+The rival is what evaluation scripts do: numpy, vectorised, batched SVD, one comparison for each threshold. Both give
+the same in float64; in float32 a joint next to a threshold may count in one and not in the other.
 """
 
 import numpy as np
 import pytest
 import torch
 
+from bench.harness import Arm, Work
+from bench.measurements import compare, flatten
+from bench.roofline import nbytes
 from ites_fast.measures import COMMON_MEASURES, evaluate_poses
 
-POSES, JOINTS = 100_000, 17
+JOINTS = 17
+KEYS = sorted(measure.key for measure in COMMON_MEASURES)
+FLOPS_A_JOINT = 100  # three distances, three sums of squares and one of products, a 3 by 3 product sum, an alignment
 
 
 def numpy_metrics(pred: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
@@ -35,32 +40,31 @@ def numpy_metrics(pred: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]
     }
 
 
-@pytest.fixture(scope="module")
-def poses():
+def ordered(figures):
+    """The figures by the names of the measures, which have to be all of them."""
+    assert sorted(figures) == KEYS
+    return [figures[key] for key in KEYS]
+
+
+@pytest.mark.poses(cpu=(10_000, 100_000), cuda=(100_000, 543_344))
+def bench_metrics(measure, device, poses):
     generator = torch.Generator().manual_seed(0)
-    target = torch.randn(POSES, JOINTS, 3, generator=generator) * torch.tensor([180.0, 400.0, 160.0])
-    pred = 0.8 * target + 60 * torch.randn(POSES, JOINTS, 3, generator=generator)
-    return pred, target
+    target = torch.randn(poses, JOINTS, 3, generator=generator) * torch.tensor([180.0, 400.0, 160.0])
+    pred = 0.8 * target + 60 * torch.randn(poses, JOINTS, 3, generator=generator)
+    arrays = pred.numpy(), target.numpy()
+    pred, target = pred.to(device), target.to(device)
 
+    def ours():
+        return ordered(evaluate_poses(pred, target).per_pose)
 
-def check(poses):
-    """Both implementations give the same figures in float64."""
-    pred, target = (pose[:2000].double() for pose in poses)
-    expected = numpy_metrics(pred.numpy(), target.numpy())
-    actual = evaluate_poses(pred, target).per_pose
-    assert actual.keys() == expected.keys() == {measure.key for measure in COMMON_MEASURES}
-    for key, values in expected.items():
-        torch.testing.assert_close(actual[key], torch.from_numpy(values))
-
-
-@pytest.mark.benchmark(group="common metrics, float32, 17 joints, CPU")
-@pytest.mark.parametrize("arm", ["ites_fast", "ites_fast, 2 threads", "numpy"])
-def bench_metrics(benchmark, poses, arm, threads):
-    check(poses)
-    used = 2 if "2 threads" in arm else 1
-    threads(used)
-    benchmark.extra_info |= {"poses": POSES, "joints": JOINTS, "dtype": "float32", "threads": used, "device": "cpu"}
-    if arm == "numpy":
-        benchmark.pedantic(numpy_metrics, args=tuple(pose.numpy() for pose in poses), rounds=3, warmup_rounds=1)
-    else:
-        benchmark.pedantic(evaluate_poses, args=poses, rounds=15, warmup_rounds=2)
+    exact = ordered(evaluate_poses(pred[:2000].double(), target[:2000].double()).per_pose)
+    expected = ordered(numpy_metrics(*(array[:2000].astype(np.float64) for array in arrays)))
+    compare("ites_fast", exact, flatten(expected), 1e-6)
+    arms = {
+        "ites_fast": Arm(ours, compared=False),
+        "numpy": Arm(lambda: ordered(numpy_metrics(*arrays)), in_torch=False),
+        "ites_fast, 2 threads": Arm(ours, threads=2, compared=False),
+    }
+    moved = nbytes(pred, target) + len(KEYS) * 4 * poses
+    work = Work("metrics", "all five", poses, moved, FLOPS_A_JOINT * JOINTS * poses, settings={"joints": JOINTS})
+    measure(work, arms, reference="numpy")

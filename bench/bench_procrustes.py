@@ -1,30 +1,27 @@
-"""Procrustes errors of 100,000 poses on the CPU: the C++ kernel against batched SVDs and the libraries of the field.
+"""Procrustes alignment of captured poses: errors after it, the same for the better flip, all fits at once, gradients.
 
-    OMP_NUM_THREADS=1 pytest bench/bench_procrustes.py --benchmark-json=bench/results/procrustes_cpu.json
-    python bench/render.py bench/results/procrustes_cpu.json > bench/results/procrustes_cpu.md
-
-Every arm takes the same float32 poses and returns the distance of each joint after the alignment.
+The definition is batched ``torch.linalg.svd``. The rivals do the same with numpy's SVD, with roma, and with scipy one
+pose at a time.
 """
 
 import numpy as np
 import pytest
-import roma
 import torch
-from scipy.spatial.transform import Rotation
 
+from bench.harness import Arm, Work, optional
+from bench.roofline import nbytes
 from ites_fast import ops, reference
 from ites_fast.data import mocap17
 
-POSES, JOINTS = 100_000, 17
-SCIPY_POSES = 2_000  # one at a time: a fiftieth is enough to know
+JOINTS = 17
+SCIPY_POSES = 500  # one at a time: few are enough to know
+FLOPS_OF_MOMENTS, FLOPS_OF_ERRORS = 48, 33  # of a joint
+FLOPS_OF_ROTATION = 700  # of a pose
+SIZES = pytest.mark.poses(cpu=(10_000, 100_000), cuda=(1000, 65_536, 543_344, 4_000_000))
+FITS = ("similarity", "procrustes", "lstsq", "none")  # of an evaluation by the protocol "strict"
 
 
-def torch_svd(source, target):
-    return reference.procrustes_errors(source, target)
-
-
-def numpy_svd(source, target):
-    source, target = source.numpy(), target.numpy()
+def numpy_errors(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     source = source - source.mean(axis=1, keepdims=True)
     target = target - target.mean(axis=1, keepdims=True)
     u, singular, vh = np.linalg.svd(target.swapaxes(1, 2) @ source)
@@ -32,55 +29,140 @@ def numpy_svd(source, target):
     sign[:, 2] = np.sign(np.linalg.det(u @ vh))
     rotation = (u * sign[:, None, :]) @ vh
     scale = (singular * sign).sum(axis=1) / (source**2).sum(axis=(1, 2))
-    aligned = scale[:, None, None] * source @ rotation.swapaxes(1, 2)
-    return torch.from_numpy(np.linalg.norm(aligned - target, axis=2))
+    return np.linalg.norm(scale[:, None, None] * source @ rotation.swapaxes(1, 2) - target, axis=2)
 
 
-def roma_registration(source, target):
+def roma_errors(roma, source, target):
     rotation, translation, scale = roma.rigid_points_registration(source, target, compute_scaling=True)
     aligned = scale[:, None, None] * source @ rotation.mT + translation[:, None]
     return torch.linalg.vector_norm(aligned - target, dim=-1)
 
 
-def scipy_loop(source, target):
+def scipy_errors(transform, source: np.ndarray, target: np.ndarray) -> np.ndarray:
     errors = np.empty(source.shape[:2], dtype=np.float32)
-    for i, (a, b) in enumerate(zip(source.numpy(), target.numpy(), strict=True)):
+    for i, (a, b) in enumerate(zip(source, target, strict=True)):
         a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-        rotated = Rotation.align_vectors(b, a)[0].apply(a)
+        rotated = transform.Rotation.align_vectors(b, a)[0].apply(a)
         errors[i] = np.linalg.norm((rotated * b).sum() / (a * a).sum() * rotated - b, axis=1)
-    return torch.from_numpy(errors)
+    return errors
 
 
-ARMS = {
-    "ites_fast": (ops.procrustes_errors, POSES, 1),
-    "ites_fast, 2 threads": (ops.procrustes_errors, POSES, 2),
-    "torch.linalg.svd": (torch_svd, POSES, 1),
-    "roma": (roma_registration, POSES, 1),
-    "numpy.linalg.svd": (numpy_svd, POSES, 1),
-    "scipy align_vectors": (scipy_loop, SCIPY_POSES, 1),
-}
-
-
-@pytest.fixture(scope="module")
-def poses():
-    """Captured poses in metres, and the same ones moved and disturbed by 30 mm."""
+def make(poses, device):
+    """Captured poses in metres, and the same ones moved, disturbed by 30 mm and, every third one, mirrored in depth."""
     generator = torch.Generator().manual_seed(0)
     with np.load(mocap17.BUNDLED) as file:
         captured = torch.from_numpy(file["positions_mm"]) / 1000
-    source = captured[torch.randint(len(captured), (POSES,), generator=generator)]
-    rotation = roma.random_rotmat(POSES)
-    moved = 1.1 * source @ rotation.mT + torch.randn(POSES, 1, 3, generator=generator)
-    return source, moved + 0.03 * torch.randn(POSES, JOINTS, 3, generator=generator)
+    source = captured[torch.randint(len(captured), (poses,), generator=generator)]
+    rotation = ops.random_rotations((poses,), "all", generator=generator)
+    moved = 1.1 * source @ rotation.mT + torch.randn(poses, 1, 3, generator=generator)
+    source[::3] *= torch.tensor([1.0, 1.0, -1.0])
+    return source.to(device), (moved + 0.03 * torch.randn(poses, JOINTS, 3, generator=generator)).to(device)
 
 
-@pytest.mark.benchmark(group="procrustes_errors, float32, 17 joints, CPU")
-@pytest.mark.parametrize("arm", ARMS)
-def bench_procrustes_errors(benchmark, arm, poses, threads):
-    run, count, used = ARMS[arm]
-    source, target = (pose[:count] for pose in poses)
-    truth = reference.procrustes_errors(source[:2000].double(), target[:2000].double())
-    torch.testing.assert_close(run(source, target)[:2000].double(), truth, atol=1e-5, rtol=0)
+def work(operator, what, poses, moved, *, rotations=1, errors=1):
+    """Work with FLOPs counted from the rotations that are found for a pose, and how often errors are taken."""
+    a_joint = FLOPS_OF_MOMENTS + errors * FLOPS_OF_ERRORS
+    flops = poses * (JOINTS * a_joint + rotations * FLOPS_OF_ROTATION)
+    precision = "float32, computed in float64"
+    return Work(operator, what, poses, moved, flops, precision=precision, settings={"joints": JOINTS})
 
-    threads(used)
-    benchmark.extra_info |= {"device": "cpu", "dtype": "float32", "poses": count, "joints": JOINTS, "threads": used}
-    benchmark.pedantic(run, (source, target), rounds=50 if run is ops.procrustes_errors else 7, warmup_rounds=1)
+
+@SIZES
+def bench_errors(measure, device, poses):
+    source, target = make(poses, device)
+    arrays = source.cpu().numpy(), target.cpu().numpy()
+    few = [array[:SCIPY_POSES] for array in arrays]
+
+    def step(function):
+        return function(source, target)
+
+    arms = {
+        "ites_fast": lambda: step(ops.procrustes_errors),
+        "eager": lambda: step(reference.procrustes_errors),
+        **measure.compiled(reference.procrustes_errors, step),
+        "numpy": Arm(lambda: numpy_errors(*arrays), in_torch=False),
+        "roma": optional("roma", lambda roma: Arm(lambda: roma_errors(roma, source, target))),
+        "scipy": optional(
+            "scipy.spatial.transform",
+            lambda transform: Arm(lambda: scipy_errors(transform, *few), poses=SCIPY_POSES, in_torch=False),
+        ),
+    }
+    if device.type == "cpu":
+        arms["ites_fast, 2 threads"] = Arm(lambda: step(ops.procrustes_errors), threads=2)
+    moved = nbytes(source, target) + 4 * poses * JOINTS
+    measure(work("procrustes_errors", "forward", poses, moved), arms)
+
+
+@SIZES
+def bench_best_errors(measure, device, poses):
+    """One pass over both candidates; "two passes" is ours without the option."""
+    source, target = make(poses, device)
+    flip = source.new_tensor([1.0, 1.0, -1.0])
+
+    def step(function):
+        return function(source, target)
+
+    def two_passes():
+        errors, mirrored = ops.procrustes_errors(source, target), ops.procrustes_errors(source * flip, target)
+        flipped = mirrored.mean(dim=1) < errors.mean(dim=1)
+        return torch.where(flipped[:, None], mirrored, errors), flipped
+
+    arms = {
+        "ites_fast": lambda: step(ops.procrustes_best_errors),
+        "two passes": Arm(two_passes, is_rival=False),
+        "eager": lambda: step(reference.procrustes_best_errors),
+        **measure.compiled(reference.procrustes_best_errors, step),
+    }
+    moved = nbytes(source, target) + 4 * poses * JOINTS + poses
+    measure(work("procrustes_best_errors", "forward", poses, moved, rotations=2, errors=2), arms)
+
+
+@SIZES
+def bench_aligned_errors(measure, device, poses):
+    """Everything that an evaluation compares: four fits of each pose and of its mirror image."""
+    source, target = make(poses, device)
+
+    def step(function):
+        return function(source, target, FITS)
+
+    def ours(source, target, fits):
+        return ops.aligned_errors(source, target, fits, flip="both")
+
+    def definition(source, target, fits):
+        return reference.aligned_errors(source, target, fits, "both")
+
+    arms = {
+        "ites_fast": lambda: step(ours),
+        "eager": lambda: step(definition),
+        **measure.compiled(definition, step),
+    }
+    planes = 2 * len(FITS)
+    moved = nbytes(source, target) + planes * 4 * poses * JOINTS
+    measure(work("aligned_errors", "forward", poses, moved, rotations=2, errors=planes), arms)
+
+
+@pytest.mark.poses(cpu=(4096,), cuda=(4096, 65_536))
+def bench_alignment_gradient(measure, device, poses):
+    """Rotation, scale and translation, and the gradients of both poses."""
+    source, target = (pose.requires_grad_() for pose in make(poses, device))
+    grads = torch.randn(poses, 3, 3, device=device), torch.randn(poses, device=device), torch.randn(poses, 3).to(device)
+
+    def step(function):
+        outputs = function(source, target)
+        return *outputs, *torch.autograd.grad(outputs, (source, target), grads)
+
+    def registration(roma):
+        def aligned(source, target):
+            rotation, translation, scale = roma.rigid_points_registration(source, target, compute_scaling=True)
+            return rotation, scale, translation
+
+        return Arm(lambda: step(aligned))
+
+    arms = {
+        "ites_fast": lambda: step(ops.procrustes),
+        "eager": lambda: step(reference.procrustes),
+        **measure.compiled(reference.procrustes, step),
+        "roma": optional("roma", registration),
+    }
+    moved = 3 * nbytes(source, target) + 2 * nbytes(*grads)
+    measure(work("procrustes", "forward and backward", poses, moved, errors=0), arms, tolerance=1e-2)

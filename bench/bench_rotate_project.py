@@ -1,43 +1,72 @@
-"""``rotate_project`` with its gradients: eager reference, torch.compile of it, and the operator.
-
-pytest bench/bench_rotate_project.py --benchmark-json=bench/results/rotate_project_cpu.json
-pytest bench/bench_rotate_project.py -m "slow or not slow"    # with torch.compile
-"""
+"""``rotate_project`` and ``random_rotate_project``: S draws of views of each pose, forward and backward."""
 
 import pytest
 import torch
 
+from bench.harness import Arm, Work
+from bench.roofline import nbytes
 from ites_fast import ops, reference
 
 DRAWS, JOINTS, CAMERA_DEPTH = 4, 17, 5.0
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
-IMPLEMENTATIONS = {
-    "eager": lambda: reference.rotate_project,
-    "compile": lambda: torch.compile(reference.rotate_project),
-    "op": lambda: ops.rotate_project,
-}
-ARMS = ["eager", pytest.param("compile", marks=pytest.mark.slow), "op"]
+FLOPS_A_JOINT = 15 + 3 + 8 + 15  # rotate, project; their gradients
 
 
-@pytest.mark.parametrize("poses", [128, 4096, 65536])
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("arm", ARMS)
-def bench_forward_backward(benchmark, threads, arm, device, poses):
+@pytest.mark.poses(cpu=(128, 4096), cuda=(128, 4096, 65536, 1_000_000))
+def bench_forward_backward(measure, device, poses):
     generator = torch.Generator().manual_seed(0)
     pose = torch.randn(poses, JOINTS, 3, generator=generator).to(device).requires_grad_()
     rotation = ops.random_rotations((DRAWS, poses), "vertical", generator=generator, device=device)
     grad_uv = torch.randn(DRAWS, poses, JOINTS, 2, generator=generator).to(device)
-    function = IMPLEMENTATIONS[arm]()
-    threads(1)
 
-    def step():
-        (grad_pose,) = torch.autograd.grad(function(pose, rotation, CAMERA_DEPTH), pose, grad_uv)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return grad_pose
+    def step(function):
+        uv = function(pose, rotation, CAMERA_DEPTH)
+        return uv, *torch.autograd.grad(uv, pose, grad_uv)
 
-    (expected,) = torch.autograd.grad(reference.rotate_project(pose, rotation, CAMERA_DEPTH), pose, grad_uv)
-    torch.testing.assert_close(step(), expected, rtol=1e-4, atol=1e-5)
-    benchmark.group = f"rotate_project forward and backward, float32, {DRAWS} draws, {device}, {poses} poses"
-    benchmark.extra_info |= {"device": device, "dtype": "float32", "poses": poses, "joints": JOINTS, "draws": DRAWS}
-    benchmark.pedantic(step, rounds=20 if poses > 10_000 else 50, warmup_rounds=3)
+    arms = {
+        "ites_fast": lambda: step(ops.rotate_project),
+        "eager": lambda: step(reference.rotate_project),
+        **measure.compiled(reference.rotate_project, step),
+    }
+    moved = 2 * nbytes(pose, rotation) + 2 * nbytes(grad_uv) + nbytes(pose)
+    work = Work(
+        "rotate_project",
+        "forward and backward",
+        poses,
+        moved_bytes=moved,
+        flops=DRAWS * poses * JOINTS * FLOPS_A_JOINT,
+        settings={"joints": JOINTS, "draws": DRAWS},
+    )
+    measure(work, arms)
+
+
+@pytest.mark.poses(cpu=(128, 4096), cuda=(128, 4096, 65536, 1_000_000))
+def bench_random_rotations(measure, device, poses):
+    """The rotations are drawn as well. Others draw them with PyTorch's generator, and so draw others."""
+    generator = torch.Generator(device).manual_seed(0)
+    pose = torch.randn(poses, JOINTS, 3, generator=generator, device=device).requires_grad_()
+    grad_uv = torch.randn(DRAWS, poses, JOINTS, 2, generator=generator, device=device)
+
+    def step(project):
+        uv = project()
+        return uv, *torch.autograd.grad(uv, pose, grad_uv)
+
+    def drawn_by_torch():
+        rotation = ops.random_rotations((DRAWS, poses), "vertical", generator=generator)
+        return reference.rotate_project(pose, rotation, CAMERA_DEPTH)
+
+    arguments = pose, 0, 0, DRAWS, "vertical", CAMERA_DEPTH
+    arms = {
+        "ites_fast": lambda: step(lambda: ops.random_rotate_project(*arguments)[0]),
+        "eager": lambda: step(lambda: reference.random_rotate_project(*arguments)[0]),
+        "eager, rotations of torch": Arm(lambda: step(drawn_by_torch), compared=False),
+        **measure.compiled(reference.random_rotate_project, lambda f: step(lambda: f(*arguments)[0])),
+    }
+    work = Work(
+        "random_rotate_project",
+        "forward and backward",
+        poses,
+        moved_bytes=3 * nbytes(pose) + 2 * nbytes(grad_uv),  # poses read twice, their gradient written
+        flops=DRAWS * poses * JOINTS * FLOPS_A_JOINT,
+        settings={"joints": JOINTS, "draws": DRAWS},
+    )
+    measure(work, arms)

@@ -4,7 +4,7 @@
 // Every function is a template on Real: `double` is one pose, a vector of doubles is one pose in each lane.
 // The rotation is the unit quaternion q that maximises q^T K q, K being Horn's traceless 4x4 matrix (1987). The QCP
 // method (Theobald 2005) finds its largest eigenvalue by Newton steps on the characteristic polynomial and q from the
-// adjugate of K - lambda I. Where that is inaccurate (collinear, mirrored, ambiguous poses) Jacobi rotations replace it.
+// adjugate of K - lambda I. Where that is inaccurate (collinear, mirrored, ambiguous poses) Jacobi rotations take over.
 #pragma once
 
 #include <cmath>
@@ -40,14 +40,15 @@ struct Ops<double> {
   static ITES_FAST_HD void set(double& x, int, double value) { x = value; }
 };
 
-// Sums over joints. Joints are given relative to the first joint of their pose: then a pose far from the origin loses
-// no digits, and a pose without extent has a variance of exactly zero.
+// Sums over joints. Joints are given relative to one joint of their pose, the origin: then a pose far away loses no
+// digits, and a pose without extent has a variance of exactly zero.
 template <class Real>
 struct Moments {
   Real cross[3][3] = {};  // sum of source_i target_j
   Real source_sum[3] = {};
   Real target_sum[3] = {};
   Real source_square = {};
+  Real source_xy_square = {};  // of x and y alone, about the origin also after center()
   Real target_square = {};
 
   ITES_FAST_HD void add(const Real source[3], const Real target[3]) {
@@ -58,9 +59,16 @@ struct Moments {
       source_square += source[i] * source[i];
       target_square += target[i] * target[i];
     }
+    source_xy_square += source[0] * source[0] + source[1] * source[1];
   }
 
-  // Turns the sums about the first joints into sums about the centroids, source_sum and target_sum into centroids.
+  // The sums of the source's mirror image in depth.
+  ITES_FAST_HD void mirror() {
+    for (int j = 0; j < 3; ++j) cross[2][j] = -cross[2][j];
+    source_sum[2] = -source_sum[2];
+  }
+
+  // Turns the sums about the origins into sums about the centroids, source_sum and target_sum into centroids.
   ITES_FAST_HD void center(int joints) {
     const double weight = 1.0 / joints;
     for (int i = 0; i < 3; ++i) {
@@ -75,7 +83,7 @@ struct Moments {
   }
 };
 
-// target ~ scale * rotation * source + translation, between poses relative to their first joints.
+// target ~ scale * rotation * source + translation, between poses relative to their origins.
 template <class Real>
 struct Alignment {
   Real rotation[3][3];
@@ -86,6 +94,23 @@ struct Alignment {
     for (int i = 0; i < 3; ++i) {
       aligned[i] = scale * (rotation[i][0] * source[0] + rotation[i][1] * source[1] + rotation[i][2] * source[2]);
     }
+  }
+
+  // The translation that moves the centroid of the source onto that of the target.
+  ITES_FAST_HD void join_centroids(const Moments<Real>& moments) {
+    apply(moments.source_sum, translation);
+    for (int i = 0; i < 3; ++i) translation[i] = moments.target_sum[i] - translation[i];
+  }
+
+  // Distance of a joint from its target.
+  ITES_FAST_HD Real distance(const Real source[3], const Real target[3]) const {
+    Real aligned[3], square = {};
+    apply(source, aligned);
+    for (int i = 0; i < 3; ++i) {
+      const Real difference = aligned[i] + translation[i] - target[i];
+      square += difference * difference;
+    }
+    return Ops<Real>::sqrt(square);
   }
 };
 
@@ -260,8 +285,7 @@ ITES_FAST_HD void align(const Moments<Real>& moments, bool with_scale, Alignment
   const Real one = zero + 1.0;
   const Real fitted = O::choose(moments.source_square == zero, one, trace / moments.source_square);
   result.scale = (with_scale ? fitted : one) + 0.0 * trace;
-  result.apply(moments.source_sum, result.translation);
-  for (int i = 0; i < 3; ++i) result.translation[i] = moments.target_sum[i] - result.translation[i];
+  result.join_centroids(moments);
 }
 
 }  // namespace

@@ -48,6 +48,26 @@ struct AlignedDelete {
   void operator()(void* memory) const { ::operator delete(memory, std::align_val_t(64)); }
 };
 
+// Splits the batch over threads and calls run(batch, begin, end, scratch) for each part.
+template <class Batch, class Run>
+void split(const ProcrustesKernel& kernel, const Batch& batch, int threads, const Run& run) {
+  const auto run_part = [&](std::int64_t begin, std::int64_t end) {
+    const std::unique_ptr<void, AlignedDelete> scratch(
+        ::operator new(kernel.scratch_bytes(batch.joints), std::align_val_t(64)));
+    run(batch, begin, end, scratch.get());
+  };
+  const std::int64_t useful = (batch.poses + kPosesPerThread - 1) / kPosesPerThread;
+  const std::int64_t parts = std::max<std::int64_t>(1, std::min<std::int64_t>(threads, useful));
+  // Destroying a future of std::async waits for its thread, also when an exception passes here.
+  std::vector<std::future<void>> others;
+  for (std::int64_t i = 1; i < parts; ++i) {
+    others.push_back(
+        std::async(std::launch::async, run_part, batch.poses * i / parts, batch.poses * (i + 1) / parts));
+  }
+  run_part(0, batch.poses / parts);
+  for (std::future<void>& other : others) other.get();
+}
+
 }  // namespace
 
 std::vector<std::string> supported_instruction_sets() {
@@ -67,29 +87,26 @@ std::vector<std::string> compiled_instruction_sets() {
 template <class T>
 void procrustes_cpu(const ProcrustesBatch<T>& batch, int threads, const std::string& instruction_set) {
   const ProcrustesKernel& kernel = find_kernel(instruction_set);
-  const auto run = [&](std::int64_t begin, std::int64_t end) {
-    const std::unique_ptr<void, AlignedDelete> scratch(
-        ::operator new(kernel.scratch_bytes(batch.joints), std::align_val_t(64)));
-    if constexpr (std::is_same_v<T, float>) {
-      kernel.run_float(batch, begin, end, scratch.get());
-    } else {
-      kernel.run_double(batch, begin, end, scratch.get());
-    }
-  };
-
-  const std::int64_t useful = (batch.poses + kPosesPerThread - 1) / kPosesPerThread;
-  const std::int64_t parts = std::max<std::int64_t>(1, std::min<std::int64_t>(threads, useful));
-  // Destroying a future of std::async waits for its thread, also when an exception passes here.
-  std::vector<std::future<void>> others;
-  for (std::int64_t i = 1; i < parts; ++i) {
-    others.push_back(
-        std::async(std::launch::async, run, batch.poses * i / parts, batch.poses * (i + 1) / parts));
+  if constexpr (std::is_same_v<T, float>) {
+    split(kernel, batch, threads, kernel.align_float);
+  } else {
+    split(kernel, batch, threads, kernel.align_double);
   }
-  run(0, batch.poses / parts);
-  for (std::future<void>& other : others) other.get();
+}
+
+template <class T>
+void aligned_errors_cpu(const AlignedErrorsBatch<T>& batch, int threads, const std::string& instruction_set) {
+  const ProcrustesKernel& kernel = find_kernel(instruction_set);
+  if constexpr (std::is_same_v<T, float>) {
+    split(kernel, batch, threads, kernel.errors_float);
+  } else {
+    split(kernel, batch, threads, kernel.errors_double);
+  }
 }
 
 template void procrustes_cpu(const ProcrustesBatch<float>&, int, const std::string&);
 template void procrustes_cpu(const ProcrustesBatch<double>&, int, const std::string&);
+template void aligned_errors_cpu(const AlignedErrorsBatch<float>&, int, const std::string&);
+template void aligned_errors_cpu(const AlignedErrorsBatch<double>&, int, const std::string&);
 
 }  // namespace ites_fast

@@ -1,76 +1,63 @@
-// One thread aligns one pose, with the mathematics of procrustes.h in double precision.
+// The tiles of procrustes_tile.h on CUDA: a block for each of them.
 #include <cuda_runtime.h>
 
-#include "procrustes.h"
 #include "procrustes_cuda.h"
+#include "procrustes_tile.h"
 
 namespace ites_fast {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kBlocks = 3;  // resident at a time: leaves just enough registers (133 of 168) to spill none
+constexpr int kBlocks = 6;  // resident at a time: leaves just enough registers (168) to spill none
+constexpr std::int64_t kLargestGrid = 1 << 20;  // blocks; they take further tiles in turn
 
-// Reads joint j of a pose relative to its first joint.
-template <class T>
-__device__ void read_joint(const T* pose, int j, double joint[3]) {
-  for (int i = 0; i < 3; ++i) joint[i] = static_cast<double>(pose[3 * j + i]) - static_cast<double>(pose[i]);
+template <class State>
+class DeviceBlock {
+ public:
+  template <class Step>
+  __device__ void each(const Step& step) {
+    step(static_cast<int>(threadIdx.x));
+    __syncthreads();
+  }
+  __device__ State& state(int) { return state_; }
+
+ private:
+  State state_;
+};
+
+template <class T, bool kStaged>
+__global__ void __launch_bounds__(kTilePoses, kBlocks)
+    align_kernel(const ProcrustesBatch<T> batch, std::int64_t tiles) {
+  extern __shared__ __align__(16) char shared[];
+  DeviceBlock<Alignment<double>> block;
+  for (std::int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    align_tile<T, kStaged>(block, batch, tile, reinterpret_cast<T*>(shared));
+  }
 }
 
-template <class T>
-__global__ void __launch_bounds__(kThreads, kBlocks) procrustes_kernel(const ProcrustesBatch<T> batch) {
-  const std::int64_t pose = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (pose >= batch.poses) return;
-  const int joints = batch.joints;
-  const T* const source = batch.source + pose * joints * 3;
-  const T* const target = batch.target + pose * joints * 3;
-
-  double a[3], b[3];
-  Moments<double> moments;
-  for (int j = 0; j < joints; ++j) {
-    read_joint(source, j, a);
-    read_joint(target, j, b);
-    moments.add(a, b);
+template <class T, bool kStaged>
+__global__ void __launch_bounds__(kTilePoses, kBlocks)
+    measure_kernel(const AlignedErrorsBatch<T> batch, std::int64_t tiles) {
+  extern __shared__ __align__(16) char shared[];
+  DeviceBlock<AlignedErrorsState> block;
+  for (std::int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    measure_tile<T, kStaged>(block, batch, tile, reinterpret_cast<T*>(shared));
   }
-  moments.center(joints);
-  Alignment<double> alignment;
-  align(moments, batch.with_scale, alignment);
-
-  double aligned[3];
-  if (batch.errors != nullptr) {
-    for (int j = 0; j < joints; ++j) {
-      read_joint(source, j, a);
-      read_joint(target, j, b);
-      alignment.apply(a, aligned);
-      double square = 0.0;
-      for (int i = 0; i < 3; ++i) {
-        const double difference = aligned[i] + alignment.translation[i] - b[i];
-        square += difference * difference;
-      }
-      batch.errors[pose * joints + j] = static_cast<T>(sqrt(square));
-    }
-    return;
-  }
-  for (int i = 0; i < 3; ++i) a[i] = static_cast<double>(source[i]);
-  alignment.apply(a, aligned);
-  for (int i = 0; i < 3; ++i) {
-    const double moved = alignment.translation[i] + static_cast<double>(target[i]) - aligned[i];
-    batch.translation[pose * 3 + i] = static_cast<T>(moved);
-    for (int j = 0; j < 3; ++j) batch.rotation[pose * 9 + 3 * i + j] = static_cast<T>(alignment.rotation[i][j]);
-  }
-  batch.scale[pose] = static_cast<T>(alignment.scale);
 }
 
-}  // namespace
-
-template <class T>
-const char* procrustes_cuda(const ProcrustesBatch<T>& batch, int device, void* stream) {
+// Launches the kernel that stages its tiles in shared memory where they fit, else the other one.
+template <class T, template <class> class Batch>
+const char* launch(const Batch<T>& batch, int device, void* stream, void (*staged)(Batch<T>, std::int64_t),
+                   void (*direct)(Batch<T>, std::int64_t)) {
   if (batch.poses == 0) return nullptr;  // a grid without blocks is an error
   int before = device;
   cudaError_t error = cudaGetDevice(&before);
   if (error == cudaSuccess && before != device) error = cudaSetDevice(device);
   if (error == cudaSuccess) {
-    const auto blocks = static_cast<unsigned>((batch.poses + kThreads - 1) / kThreads);
-    procrustes_kernel<T><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(batch);
+    const bool fits = fits_in_shared(batch);
+    const std::size_t shared = fits ? shared_size(batch) * sizeof(T) : 0;
+    const std::int64_t tiles = tiles_of(batch.poses);
+    const auto grid = static_cast<unsigned>(tiles < kLargestGrid ? tiles : kLargestGrid);
+    (fits ? staged : direct)<<<grid, kTilePoses, shared, static_cast<cudaStream_t>(stream)>>>(batch, tiles);
     error = cudaGetLastError();
   }
   if (before != device) {
@@ -80,7 +67,26 @@ const char* procrustes_cuda(const ProcrustesBatch<T>& batch, int device, void* s
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
-template const char* procrustes_cuda(const ProcrustesBatch<float>&, int, void*);
-template const char* procrustes_cuda(const ProcrustesBatch<double>&, int, void*);
+}  // namespace
+
+template <>
+const char* procrustes_cuda(const ProcrustesBatch<float>& batch, int device, void* stream) {
+  return launch(batch, device, stream, align_kernel<float, true>, align_kernel<float, false>);
+}
+
+template <>
+const char* procrustes_cuda(const ProcrustesBatch<double>& batch, int device, void* stream) {
+  return launch(batch, device, stream, align_kernel<double, false>, align_kernel<double, false>);
+}
+
+template <>
+const char* aligned_errors_cuda(const AlignedErrorsBatch<float>& batch, int device, void* stream) {
+  return launch(batch, device, stream, measure_kernel<float, true>, measure_kernel<float, false>);
+}
+
+template <>
+const char* aligned_errors_cuda(const AlignedErrorsBatch<double>& batch, int device, void* stream) {
+  return launch(batch, device, stream, measure_kernel<double, false>, measure_kernel<double, false>);
+}
 
 }  // namespace ites_fast

@@ -5,8 +5,10 @@
 
 namespace ites_fast {
 
-// Launches on a stream (a cudaStream_t) of a device and returns at once. The result is null, or what went wrong.
+// Both launch on a stream (a cudaStream_t) of a device and return at once. The result is null, or what went wrong.
 template <class T>
 const char* procrustes_cuda(const ProcrustesBatch<T>& batch, int device, void* stream);
+template <class T>
+const char* aligned_errors_cuda(const AlignedErrorsBatch<T>& batch, int device, void* stream);
 
 }  // namespace ites_fast

@@ -1,6 +1,6 @@
 // The CPU kernel for one instruction set, ITES_FAST_ISA: a vector register holds the same number of as many poses as
 // it has lanes. No standard container or algorithm here: their instantiations would be shared with other objects.
-#include "procrustes.h"
+#include "aligned_errors.h"
 #include "procrustes_cpu.h"
 
 namespace ites_fast {
@@ -34,17 +34,41 @@ struct Ops<Lanes> {
   static void set(Lanes& x, int lane, double value) { x[lane] = value; }
 };
 
-// Transposes poses into lanes, relative to the first joint of each pose, which is also returned.
+// Pairs of poses, one in each lane, relative to their joints `origin`.
 template <class T>
-void load(const T* const poses[kLanes], int joints, Lanes* values, Lanes first[3]) {
-  for (int k = 0; k < 3 * joints; ++k) {
-    for (int lane = 0; lane < kLanes; ++lane) values[k][lane] = poses[lane][k];
+struct Pairs {
+  Lanes *source, *target;  // (3 * joints)
+  Lanes source_origin[3], target_origin[3];
+  int count;  // lanes that hold a pose of the batch; the others repeat the last one and are not stored
+
+  Pairs(void* scratch, int joints) : source(static_cast<Lanes*>(scratch)), target(source + 3 * joints) {}
+
+  template <class Batch>
+  void load(const Batch& batch, int origin, std::int64_t pose, std::int64_t end) {
+    count = end - pose < kLanes ? static_cast<int>(end - pose) : kLanes;
+    transpose(batch.source, batch.joints, origin, pose, source, source_origin);
+    transpose(batch.target, batch.joints, origin, pose, target, target_origin);
   }
-  for (int i = 0; i < 3; ++i) first[i] = values[i];
-  for (int j = 0; j < joints; ++j) {
-    for (int i = 0; i < 3; ++i) values[3 * j + i] -= first[i];
+
+  void sum(int joints, Moments<Lanes>& moments) const {
+    for (int j = 0; j < joints; ++j) moments.add(source + 3 * j, target + 3 * j);
   }
-}
+
+ private:
+  void transpose(const T* poses, int joints, int origin, std::int64_t pose, Lanes* values, Lanes offset[3]) const {
+    const T* lanes[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] = poses + (pose + (lane < count ? lane : count - 1)) * 3 * joints;
+    }
+    for (int k = 0; k < 3 * joints; ++k) {
+      for (int lane = 0; lane < kLanes; ++lane) values[k][lane] = lanes[lane][k];
+    }
+    for (int i = 0; i < 3; ++i) offset[i] = values[3 * origin + i];
+    for (int j = 0; j < joints; ++j) {
+      for (int i = 0; i < 3; ++i) values[3 * j + i] -= offset[i];
+    }
+  }
+};
 
 // Transposes back the first `poses` lanes of `size` values.
 template <class T>
@@ -54,53 +78,75 @@ void store(const Lanes* values, int size, int poses, T* out) {
   }
 }
 
-std::size_t scratch_bytes(int joints) { return sizeof(Lanes) * 7 * joints; }
+std::size_t scratch_bytes(int joints) { return sizeof(Lanes) * 8 * joints; }
 
 template <class T>
-void run(const ProcrustesBatch<T>& batch, std::int64_t begin, std::int64_t end, void* scratch) {
-  const int joints = batch.joints;
-  Lanes* const source = static_cast<Lanes*>(scratch);
-  Lanes* const target = source + 3 * joints;
-  Lanes* const errors = target + 3 * joints;
-
+void align_poses(const ProcrustesBatch<T>& batch, std::int64_t begin, std::int64_t end, void* scratch) {
+  Pairs<T> pairs(scratch, batch.joints);
   for (std::int64_t pose = begin; pose < end; pose += kLanes) {
-    const int count = end - pose < kLanes ? static_cast<int>(end - pose) : kLanes;
-    const T *source_poses[kLanes], *target_poses[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) {
-      // Lanes beyond the end repeat the last pose and are not stored.
-      const std::int64_t offset = (pose + (lane < count ? lane : count - 1)) * 3 * joints;
-      source_poses[lane] = batch.source + offset;
-      target_poses[lane] = batch.target + offset;
-    }
-    Lanes source_first[3], target_first[3];
-    load(source_poses, joints, source, source_first);
-    load(target_poses, joints, target, target_first);
-
+    pairs.load(batch, 0, pose, end);
     Moments<Lanes> moments;
-    for (int j = 0; j < joints; ++j) moments.add(source + 3 * j, target + 3 * j);
-    moments.center(joints);
+    pairs.sum(batch.joints, moments);
+    moments.center(batch.joints);
     Alignment<Lanes> alignment;
     align(moments, batch.with_scale, alignment);
+    // Back to the poses as given: their first joints move from the origin to where they were.
+    Lanes moved[3];
+    alignment.apply(pairs.source_origin, moved);
+    for (int i = 0; i < 3; ++i) alignment.translation[i] += pairs.target_origin[i] - moved[i];
+    store(&alignment.rotation[0][0], 9, pairs.count, batch.rotation + pose * 9);
+    store(&alignment.scale, 1, pairs.count, batch.scale + pose);
+    store(alignment.translation, 3, pairs.count, batch.translation + pose * 3);
+  }
+}
 
-    if (batch.errors != nullptr) {
-      for (int j = 0; j < joints; ++j) {
-        Lanes aligned[3], square = {};
-        alignment.apply(source + 3 * j, aligned);
-        for (int i = 0; i < 3; ++i) {
-          const Lanes difference = aligned[i] + alignment.translation[i] - target[3 * j + i];
-          square += difference * difference;
+// Distances of the joints after an alignment; returns their sums.
+template <class T>
+Lanes distances(const Pairs<T>& pairs, int joints, const Alignment<Lanes>& alignment, Lanes* errors) {
+  Lanes sum = {};
+  for (int j = 0; j < joints; ++j) {
+    errors[j] = alignment.distance(pairs.source + 3 * j, pairs.target + 3 * j);
+    sum += errors[j];
+  }
+  return sum;
+}
+
+// Keeps in `errors`, lane by lane, the candidate with the smaller sum.
+void keep_better(int joints, const Lanes& sum, const Lanes& other_sum, const Lanes* other, Lanes* errors) {
+  const auto better = other_sum < sum;
+  for (int j = 0; j < joints; ++j) errors[j] = Ops<Lanes>::choose(better, other[j], errors[j]);
+}
+
+template <class T>
+void measure_poses(const AlignedErrorsBatch<T>& batch, std::int64_t begin, std::int64_t end, void* scratch) {
+  const int joints = batch.joints;
+  const bool rotate = rotates(batch);
+  Pairs<T> pairs(scratch, joints);
+  Lanes* const errors = pairs.target + 3 * joints;
+  Lanes* const mirrored_errors = errors + joints;
+  for (std::int64_t pose = begin; pose < end; pose += kLanes) {
+    pairs.load(batch, batch.root, pose, end);
+    Moments<Lanes> moments;
+    pairs.sum(joints, moments);
+    Fits<Lanes> fits;
+    fits.start(moments, joints, rotate);
+    Lanes sum = {};
+    for (int candidate = first_candidate(batch); candidate < candidates(batch); ++candidate) {
+      fits.select(candidate != 0);
+      if (candidate < 0) continue;
+      for (int i = 0; i < batch.fits; ++i) {
+        Alignment<Lanes> alignment;
+        fits.get(fit_at(batch, i), alignment);
+        if (batch.flip == Flip::best && candidate == 1) {
+          const Lanes mirrored_sum = distances(pairs, joints, alignment, mirrored_errors);
+          keep_better(joints, sum, mirrored_sum, mirrored_errors, errors);
+          for (int lane = 0; lane < pairs.count; ++lane) batch.flipped[pose + lane] = mirrored_sum[lane] < sum[lane];
+        } else {
+          sum = distances(pairs, joints, alignment, errors);
         }
-        errors[j] = Ops<Lanes>::sqrt(square);
+        if (batch.flip == Flip::best && candidate == 0) continue;
+        store(errors, joints, pairs.count, plane(batch, i, candidate) + pose * joints);
       }
-      store(errors, joints, count, batch.errors + pose * joints);
-    } else {
-      // Back to the poses as given: their first joints move from the origin to where they were.
-      Lanes moved[3];
-      alignment.apply(source_first, moved);
-      for (int i = 0; i < 3; ++i) alignment.translation[i] += target_first[i] - moved[i];
-      store(&alignment.rotation[0][0], 9, count, batch.rotation + pose * 9);
-      store(&alignment.scale, 1, count, batch.scale + pose);
-      store(alignment.translation, 3, count, batch.translation + pose * 3);
     }
   }
 }
@@ -114,6 +160,7 @@ void run(const ProcrustesBatch<T>& batch, std::int64_t begin, std::int64_t end, 
 
 extern const ProcrustesKernel ITES_FAST_JOIN(procrustes_, ITES_FAST_ISA);
 const ProcrustesKernel ITES_FAST_JOIN(procrustes_, ITES_FAST_ISA) = {
-    ITES_FAST_STRING(ITES_FAST_ISA), scratch_bytes, run<float>, run<double>};
+    ITES_FAST_STRING(ITES_FAST_ISA), scratch_bytes,         align_poses<float>,
+    align_poses<double>,             measure_poses<float>, measure_poses<double>};
 
 }  // namespace ites_fast

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
-from ites_fast.models import Lifter, PoseDensity, build_network
+from ites_fast.models import Lifter, PoseDensity, build_network, lifter_of
 from ites_fast.normalization import Normalization
 from ites_fast.skeleton import Skeleton, get_skeleton
 from ites_fast.weights import BUNDLED
@@ -66,6 +66,8 @@ def save_model(
 def load_lifter(path: str | os.PathLike | None = None, device: torch.device | str = "cpu") -> Lifter:
     """Load a model file, or the ``lifter.safetensors`` of a run's folder, in eval mode and float32.
 
+    A network that sees several frames comes as a ``SequenceLifter``, which lifts clips.
+
     Args:
         path: the file or folder; the weights that the package bundles without it.
         device: where the network goes.
@@ -90,7 +92,7 @@ def load_lifter(path: str | os.PathLike | None = None, device: torch.device | st
     except (KeyError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise InputError(f"{path}: a checkpoint of another architecture or skeleton: {error}") from error
     load_weights(network, tensors, path)
-    return Lifter(network, skeleton, normalization).eval().to(device)
+    return lifter_of(network, skeleton, normalization).eval().to(device)
 
 
 def save_flow(

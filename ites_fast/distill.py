@@ -15,13 +15,15 @@ from ites_fast.checkpoint import LIFTER_FILE, load_lifter, save_model
 from ites_fast.config import options_to_dict, stage_from_dict
 from ites_fast.corruption import Corruption
 from ites_fast.data import PoseDataset, load
+from ites_fast.data.clips import clip_numbers
 from ites_fast.device import Device, MatmulPrecision, choose_device, matmul_precision
-from ites_fast.distill_stage import DistillStage
+from ites_fast.distill_stage import ClipStage, DistillStage
 from ites_fast.errors import InputError
 from ites_fast.evaluation import Evaluation, evaluate
 from ites_fast.figures import draw_losses
 from ites_fast.files import write_json
-from ites_fast.models import Lifter
+from ites_fast.models import Lifter, SequenceLifter, frames_of, lifter_of, of_clips
+from ites_fast.models.temporal import is_power_of_three
 from ites_fast.option_checks import check_numbers
 from ites_fast.options import DistillOptions
 from ites_fast.run_data import load_report_views, of_subjects
@@ -53,7 +55,7 @@ CONDITIONS = {
 
 @dataclass(frozen=True)
 class DistillRun:
-    """Distil trained lifters into one student of single views that stands noise and missing joints."""
+    """Distil trained lifters into one student, of single views or of clips, that stands noise and missing joints."""
 
     teachers: tuple[str, ...] = ()
     """folders of runs, or .safetensors files of models, of one skeleton; their predictions are averaged"""
@@ -107,7 +109,9 @@ def main(options: DistillRun) -> None:
     claim_folder(options)
     session = open_session(options, saved)
     torch.manual_seed(options.seed)
-    stage = DistillStage(image, target, dataset.skeleton, normalization, options.distill, probability)
+    of_views = (image, target, dataset.skeleton, normalization, options.distill, probability)
+    clip = torch.from_numpy(clip_numbers(dataset)) if options.distill.frames > 1 else None
+    stage = DistillStage(*of_views) if clip is None else ClipStage(*of_views, clip)
     parameters, operations = cost(stage.network, dataset.skeleton.num_joints)
     print(f"{options.distill.network}: {parameters:,} parameters, {operations / 1e6:.2f} MFLOP a pose", flush=True)
     with stop_on_signals(session), matmul_precision(options.matmul_precision):
@@ -121,7 +125,7 @@ def main(options: DistillRun) -> None:
 
 def save(stage: DistillStage, options: DistillRun) -> None:
     """Write the student."""
-    lifter = Lifter(stage.network.eval(), stage.skeleton, stage.normalization)
+    lifter = lifter_of(stage.network.eval(), stage.skeleton, stage.normalization)
     training = {
         "stage": stage.name,
         "data": options.data,
@@ -142,10 +146,9 @@ def write_report(options: DistillRun, session: Session, size: dict[str, int]) ->
     evaluations: list[Evaluation] = []
     if views is not None:
         student = load_lifter(output, device)
-        evaluations = [
-            evaluate(student, corruption.apply(views), model=name, device=device)
-            for name, corruption in CONDITIONS.items()
-        ]
+        for name, corruption in CONDITIONS.items():
+            spoilt = corruption.apply(views)
+            evaluations.append(evaluate(of_clips(student, spoilt, device), spoilt, model=name, device=device))
     report = {
         "data": options.data,
         "split": "validation" if options.validation_subjects else "test",
@@ -167,7 +170,9 @@ def write_report(options: DistillRun, session: Session, size: dict[str, int]) ->
 def cost(network: nn.Module, joints: int) -> tuple[int, int]:
     """Parameters of a network, and floating point operations of its products for one pose in inference."""
     parameter = next(network.parameters())
-    pose_2d = torch.zeros(1, joints, 2, device=parameter.device, dtype=parameter.dtype)
+    frames = frames_of(network)
+    window = () if frames == 1 else (frames,)
+    pose_2d = torch.zeros(1, *window, joints, 2, device=parameter.device, dtype=parameter.dtype)
     training = network.training
     network.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -180,7 +185,8 @@ def load_teachers(options: DistillRun, device: torch.device) -> list[Lifter]:
     """Load the teachers, in eval mode.
 
     Raises:
-        InputError: there are none, a file cannot be used, their skeletons differ, or one is in the output folder.
+        InputError: there are none, a file cannot be used, one lifts clips or is in the output folder, or their
+            skeletons differ.
     """
     if not options.teachers:
         raise InputError("--teachers: expected at least one run's folder or .safetensors file")
@@ -192,6 +198,8 @@ def load_teachers(options: DistillRun, device: torch.device) -> list[Lifter]:
             print(f"--teachers {options.teachers[index]}: given before, so it counts once more")
     teachers = [load_lifter(file, device) for file in files]
     for file, teacher in zip(files, teachers, strict=True):
+        if isinstance(teacher, SequenceLifter):
+            raise InputError(f"--teachers {file}: lifts clips, expected lifters of single views")
         if teacher.skeleton != teachers[0].skeleton:
             raise InputError(
                 f"--teachers {file}: of skeleton {teacher.skeleton.name}, {files[0]} is of {teachers[0].skeleton.name}"
@@ -220,7 +228,7 @@ def load_training_views(options: DistillRun, teacher: Lifter) -> PoseDataset:
 
 
 def check_options(options: DistillRun) -> None:
-    """Refuse numbers that cannot be trained with.
+    """Refuse numbers that cannot be trained with, and options that do not go together.
 
     Raises:
         InputError: names the option, the value and what was expected.
@@ -230,6 +238,15 @@ def check_options(options: DistillRun) -> None:
         share = getattr(options.distill, name)
         if not 0 <= share <= 1:
             raise InputError(f"--distill.{name.replace('_', '-')}: expected 0 to 1, got {share}")
+    student = options.distill
+    if student.frames == 1:
+        return
+    if not is_power_of_three(student.frames):
+        raise InputError(f"--distill.frames: expected 1 or a power of 3 such as 9, got {student.frames}")
+    if student.network != "mlp":
+        raise InputError(f"--distill.network {student.network}: sees single views; --distill.frames needs mlp")
+    if student.equivariance_weight > 0:
+        raise InputError("--distill.equivariance-weight: is of single virtual views, expected 0 with --distill.frames")
 
 
 def options_from_dict(values: dict[str, Any], source: str) -> DistillRun:

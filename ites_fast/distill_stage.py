@@ -1,12 +1,14 @@
 """The stage that distils several lifters into one that stands noise and missing joints; no 3D label is used."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from ites_fast.corruption import FOCAL_PX
 from ites_fast.models import build_network
+from ites_fast.models.temporal import clip_ends, window
 from ites_fast.normalization import MIN_VISIBLE, Normalization
 from ites_fast.ops import rotate, rotate_project, unproject, vertical_rotation
 from ites_fast.options import DistillOptions
@@ -68,8 +70,7 @@ class DistillStage:
         spoilt = spoil(image, self.skeleton, self.options, generator)
         view = self.normalization.apply(spoilt, source="spoilt training views", missing="allow")
         pose = self._lift(view.pose_2d, view.visible)
-        error = (pose - in_view(target, view.view_rotation, view.scale)).norm(dim=-1)  # (B, J)
-        losses = {"distillation": error.pow(self.options.loss_power).mean()}
+        losses = {"distillation": self._distance(pose, target, view.view_rotation, view.scale)}
         if "bones" in self.weights:
             losses["bones"] = bone_spread_loss(pose, self.skeleton.edges)
         if "equivariance" in self.weights:
@@ -88,15 +89,22 @@ class DistillStage:
             Image coordinates (B, J, 2), with the root in the middle, and the poses in the frame of the new cameras
             (B, J, 3).
         """
-        view = self.normalization.apply(image, source="training views")
-        pose = in_view(target, view.view_rotation, view.scale)
-        shape = (len(pose),)
-        turn = 2 * math.pi * torch.rand(shape, generator=generator, device=pose.device)
+        return self._seen_from(self._virtual_cameras(len(image), generator), image, target)
+
+    def _virtual_cameras(self, number: int, generator: torch.Generator) -> Tensor:
+        """Rotations from a real view to one from another side (number, 3, 3)."""
+        shape, device = (number,), self.pose_2d.device
+        turn = 2 * math.pi * torch.rand(shape, generator=generator, device=device)
         tilt, roll = (
-            math.radians(deviation) * torch.randn(shape, generator=generator, device=pose.device)
+            math.radians(deviation) * torch.randn(shape, generator=generator, device=device)
             for deviation in (self.options.virtual_tilt, self.options.virtual_roll)
         )
-        rotation = camera_axes(tilt, roll) @ vertical_rotation(turn)  # (B, 3, 3)
+        return camera_axes(tilt, roll) @ vertical_rotation(turn)
+
+    def _seen_from(self, rotation: Tensor, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What ``_virtual_views`` gives, by given cameras (B, 3, 3)."""
+        view = self.normalization.apply(image, source="training views")
+        pose = in_view(target, view.view_rotation, view.scale)
         size = view.scale[:, None, None]
         uv = rotate_project(pose, rotation, self.normalization.camera_depth)
         return uv / size, rotate(pose, rotation) / size
@@ -106,6 +114,11 @@ class DistillStage:
         corrected = self.network(pose_2d, visible)
         pose = unproject(corrected.pose_2d, corrected.depth, self.normalization.camera_depth)
         return pose - pose[:, self.skeleton.root, None]
+
+    def _distance(self, pose: Tensor, target: Tensor, view_rotation: Tensor | None, scale: Tensor) -> Tensor:
+        """How far poses (B, J, 3) in a normalised view are from the teachers' (B, J, 3)."""
+        error = (pose - in_view(target, view_rotation, scale)).norm(dim=-1)  # (B, J)
+        return error.pow(self.options.loss_power).mean()
 
     def _equivariance(self, pose: Tensor, generator: torch.Generator) -> Tensor:
         """Mean distance between the turned pose and what the student sees in its whole and clean view (ITES, eq. 6)."""
@@ -125,8 +138,62 @@ class DistillStage:
         return (self._lift(uv, None) - turned).norm(dim=-1).mean()
 
 
+class ClipStage(DistillStage):
+    """``DistillStage`` for a student that sees the neighbouring frames of a clip; it learns the middle one's pose.
+
+    A window is one body before one camera: its frames are mirrored together, turned together, and their noise has one
+    strength.
+
+    Args:
+        clip: of each view (N,), as ``data.clips.clip_numbers`` gives it. Others are ``DistillStage``'s.
+    """
+
+    def __init__(
+        self,
+        image: Tensor,
+        target: Tensor,
+        skeleton: Skeleton,
+        normalization: Normalization,
+        options: DistillOptions,
+        probability: Tensor | None,
+        clip: Tensor,
+    ) -> None:
+        super().__init__(image, target, skeleton, normalization, options, probability)
+        self.clip_ends = clip_ends(clip).to(image.device)  # (N, 2)
+
+    def losses(self, batch: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        index = window(batch, self.clip_ends[batch], self.options.frames)  # (B, F)
+        shape = index.shape
+        image, target = self.pose_2d[index], self.target[index]
+        if self.options.mirror:
+            chosen = torch.rand(len(batch), 1, 1, 1, generator=generator, device=image.device) < 0.5
+            image = torch.where(chosen, mirrored(image, self.skeleton), image)
+            target = torch.where(chosen, mirrored(target, self.skeleton), target)
+        seen_anew = round(self.options.virtual_share * len(batch))
+        if seen_anew:
+            rotation = self._virtual_cameras(seen_anew, generator).repeat_interleave(shape[1], dim=0)
+            views = self._seen_from(rotation, image[:seen_anew].flatten(0, 1), target[:seen_anew].flatten(0, 1))
+            image, target = (
+                torch.cat([new.unflatten(0, (seen_anew, -1)), old[seen_anew:]])
+                for new, old in zip(views, (image, target), strict=True)
+            )
+        spoilt = spoil(image, self.skeleton, self.options, generator).flatten(0, 1)
+        view = self.normalization.apply(spoilt, source="spoilt training views", missing="allow")
+        visible = None if view.visible is None else view.visible.unflatten(0, shape)
+        pose = self._lift(view.pose_2d.unflatten(0, shape), visible)
+        middle = slice(shape[1] // 2, None, shape[1])  # of the frames of all windows
+        rotation = None if view.view_rotation is None else view.view_rotation[middle]
+        losses = {"distillation": self._distance(pose, target.flatten(0, 1)[middle], rotation, view.scale[middle])}
+        if "bones" in self.weights:
+            losses["bones"] = bone_spread_loss(pose, self.skeleton.edges)
+        return losses
+
+
 def architecture(options: DistillOptions) -> dict:
     """What ``build_network`` makes the student from."""
+    if options.frames > 1:
+        names = ("frames", "width", "blocks")
+        return {"network": "temporal_mlp", "options": {name: getattr(options, name) for name in names}}
     if options.network == "mlp":
         return {"network": "robust_mlp", "options": {"width": options.width, "blocks": options.blocks}}
     names = ("variant", "channels", "blocks", "graphs")
@@ -140,37 +207,49 @@ def spoil(image: Tensor, skeleton: Skeleton, options: DistillOptions, generator:
     clean. Of the views that are not whole some lose the end of a limb, such as elbow and wrist, and the others up to
     ``max_missing`` joints anywhere, each number alike.
 
+    The frames of a window have noise of one strength, independent of each other. Half of the windows lose the same
+    joints in all frames, as behind a piece of furniture, the others in every frame anew.
+
     Args:
-        image: image coordinates (B, J, 2), without missing joints.
+        image: image coordinates (B, J, 2), or of windows (B, F, J, 2), without missing joints.
         skeleton: its joints.
         options: strength and shares.
         generator: of the random numbers; its device is that of ``image``.
 
     Returns:
-        A new tensor (B, J, 2), NaN at the joints that were lost. At least ``MIN_VISIBLE`` joints are left.
+        A new tensor like ``image``, NaN at the joints that were lost. At least ``MIN_VISIBLE`` joints are left.
     """
-    views, joints = image.shape[:2]
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=image.dtype, device=image.device)
 
+    views, frames = len(image), image.shape[1:-2]  # frames: () or (F,)
     sigma = options.max_noise_px / FOCAL_PX * uniform(views) * (uniform(views) >= options.clean_share)
     noise = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=image.device)
-    spoilt = image + sigma[:, None, None] * noise
+    spoilt = image + sigma.view(-1, *[1] * (image.ndim - 1)) * noise
     if options.max_missing == 0 or options.whole_share == 1:
         return spoilt
+    lost = _lost(views, skeleton, options, uniform)  # (B, J)
+    if frames:
+        anew = _lost(views * frames[0], skeleton, options, uniform).unflatten(0, (views, -1))
+        lost = torch.where(uniform(views, 1, 1) < 0.5, lost[:, None], anew)
+    return spoilt.masked_fill(lost[..., None], torch.nan)
+
+
+def _lost(views: int, skeleton: Skeleton, options: DistillOptions, uniform: Callable[..., Tensor]) -> Tensor:
+    """The joints that views lose (views, J), by uniform random numbers of any shape."""
+    joints = skeleton.num_joints
     count = (
         (uniform(views, 1) * (options.max_missing + 1))
         .floor()
         .clamp(max=min(options.max_missing, joints - MIN_VISIBLE))
     )
-    lost = uniform(views, joints).argsort(1).argsort(1) < count  # (B, J)
-    ends = limb_ends(skeleton).to(image.device)
+    lost = uniform(views, joints).argsort(1).argsort(1) < count  # (views, J)
+    ends = limb_ends(skeleton).to(lost.device)
     if len(ends):
         end = ends[(uniform(views) * len(ends)).long().clamp(max=len(ends) - 1)]
         lost = torch.where(uniform(views, 1) < options.limb_share, end, lost)
-    lost = lost & (uniform(views, 1) >= options.whole_share)
-    return spoilt.masked_fill(lost[..., None], torch.nan)
+    return lost & (uniform(views, 1) >= options.whole_share)
 
 
 def limb_ends(skeleton: Skeleton) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ites_fast import ops
 from ites_fast.ops import cycle_loss, depth_cycle_loss, rotate, rotate_project, unproject
 from ites_fast.views import view_scale
 
@@ -19,7 +20,7 @@ def reprojection_loss(canonical: Tensor, rotation: Tensor, pose_2d: Tensor, came
         pose_2d: the normalised input (B, J, 2).
         camera_depth: distance c from the camera to the root joint.
     """
-    return cycle_loss(rotate_project(canonical, rotation, camera_depth), pose_2d)
+    return ops.reprojection_loss(canonical, rotation, pose_2d, camera_depth)
 
 
 def rotation_invariance_loss(

@@ -1,4 +1,4 @@
-"""Many metrics of many poses in one pass: alignments are computed once and shared between the metrics.
+"""Many metrics of many poses in one pass: every alignment is computed once, by one operator, for all metrics.
 
 A ``Measure`` names one figure completely: the metric, the scale, what is done about the flip, over which joints.
 Formulas: ``ites_fast.metrics``.
@@ -14,6 +14,7 @@ from torch import Tensor
 from ites_fast import metrics, ops
 from ites_fast.chunks import CHUNK, chunks
 from ites_fast.errors import InputError
+from ites_fast.ops import Fit
 
 Metric = Literal["mpjpe", "n_mpjpe", "p_mpjpe", "pck@150", "auc", "stress", "flip_rate"]
 FlipRule = Literal["none", "best", "best_joint", "reflection"]
@@ -52,6 +53,16 @@ class Measure:
         return "/".join(parts)
 
     @property
+    def fit(self) -> Fit:
+        """What is done to the prediction before it is compared, as ``ops.aligned_errors`` names it."""
+        return "similarity" if self.metric == "p_mpjpe" else self.scale
+
+    @property
+    def takes_flip(self) -> bool:
+        """Whether the mirror image of the prediction is looked at."""
+        return self.flip != "none" or self.metric == "flip_rate"
+
+    @property
     def is_length(self) -> bool:
         """Whether the figure is a length (smaller is better) and not a fraction."""
         return self.metric not in ("pck@150", "auc", "flip_rate")
@@ -76,10 +87,11 @@ class PoseMetrics(NamedTuple):
 def evaluate_poses(
     pred: Tensor, target: Tensor, measures: Sequence[Measure] = COMMON_MEASURES, *, root: int = 0
 ) -> PoseMetrics:
-    """Compute several metrics of the same poses.
+    """Compute several metrics of the same poses, without gradients.
 
     Args:
-        pred: predicted joints (N, J, 3) in millimetres; the unit matters to pck, auc and ``scale="none"`` only.
+        pred: predicted joints (N, J, 3) in millimetres, float32 or float64; the unit matters to pck, auc and
+            ``scale="none"`` only.
         target: true joints (N, J, 3) in millimetres, same frame, dtype and device.
         measures: what to compute.
         root: index of the root joint.
@@ -90,6 +102,7 @@ def evaluate_poses(
 
     Raises:
         InputError: no poses, or shapes that differ or are not (N, J, 3).
+        ValueError: another dtype, or dtypes or devices that differ.
     """
     if len(pred) == 0:
         raise InputError("poses: received none, expected at least one")
@@ -101,7 +114,7 @@ def evaluate_poses(
     per_pose = {measure.key: pred.new_empty(N) for measure in measures}
     per_joint = {measure.key: pred.new_zeros(J, dtype=torch.float64) for measure in measures}
     for part in chunks(N, CHUNK if pred.device.type == "cpu" else CUDA_CHUNK):
-        candidates = _Candidates(pred[part], target[part], root)
+        candidates = _Candidates(pred[part], target[part], measures, root)
         for measure in measures:
             values = candidates.values(measure)  # (n, J)
             joints = slice(None) if measure.joints is None else list(measure.joints)
@@ -116,12 +129,14 @@ def evaluate_poses(
 
 
 class _Candidates:
-    """A chunk of predictions and their mirror images in depth, with their errors under each scale."""
+    """A chunk of predictions and their mirror images in depth, with their errors after each fit."""
 
-    def __init__(self, pred: Tensor, target: Tensor, root: int) -> None:
-        self.target = metrics.root_relative(target, root)
-        self.pred = {False: metrics.root_relative(pred, root)}  # by whether depth is flipped
-        self._errors: dict[tuple[str, bool], Tensor] = {}
+    def __init__(self, pred: Tensor, target: Tensor, measures: Sequence[Measure], root: int) -> None:
+        self.pred, self.target, self.root = pred, target, root
+        fits = sorted({measure.fit for measure in measures if measure.metric != "stress"})
+        flip = "both" if any(measure.takes_flip for measure in measures) else "none"
+        errors = ops.aligned_errors(pred, target, fits, flip=flip, root=root) if fits else ()
+        self._errors = dict(zip(fits, errors, strict=True))  # (2, n, J) or (1, n, J): as given, mirrored
 
     def values(self, measure: Measure) -> Tensor:
         """What each joint adds to the measure's mean over joints, after the choice between the candidates (n, J)."""
@@ -144,29 +159,19 @@ class _Candidates:
 
     def _values(self, measure: Measure, *, flipped: bool) -> Tensor:
         if measure.metric == "stress":
-            scaled = metrics.rescale_centred(self._candidate(flipped), self.target, measure.scale)
-            return metrics.joint_stress(scaled, self.target)
-        alignment = "similarity" if measure.metric == "p_mpjpe" else measure.scale
-        errors = self._joint_errors(alignment, flipped)
+            return self._stress(measure.scale, flipped)
+        errors = self._errors[measure.fit][int(flipped)]
         if measure.metric == "pck@150":
             return metrics.hits(errors)
         if measure.metric == "auc":
             return metrics.threshold_shares(errors)
         return errors
 
-    def _joint_errors(self, alignment: str, flipped: bool) -> Tensor:
-        key = (alignment, flipped)
-        if key not in self._errors:
-            if alignment == "similarity":
-                self._errors[key] = ops.procrustes_errors(self._candidate(flipped), self.target)
-            else:
-                self._errors[key] = metrics.centred_joint_errors(self._candidate(flipped), self.target, alignment)
-        return self._errors[key]
-
-    def _candidate(self, flipped: bool) -> Tensor:
-        if flipped not in self.pred:
-            self.pred[flipped] = metrics.flip_depth(self.pred[False])
-        return self.pred[flipped]
+    def _stress(self, scale: metrics.Scale, flipped: bool) -> Tensor:
+        pred, target = metrics.root_relative(self.pred, self.root), metrics.root_relative(self.target, self.root)
+        if flipped:
+            pred = metrics.flip_depth(pred)
+        return metrics.joint_stress(metrics.rescale_centred(pred, target, scale), target)
 
 
 def _mean(values: Tensor, measure: Measure) -> Tensor:

@@ -26,6 +26,7 @@ Flip = Literal["none", "best"]
 PCK_THRESHOLD = 150.0
 AUC_STEP = 5.0
 AUC_THRESHOLDS = 31  # 0, 5, ..., 150
+FUSED = {"none": ops.mpjpe, "lstsq": ops.n_mpjpe}  # scales that one operator covers
 
 
 def root_relative(pose: Tensor, root: int = 0) -> Tensor:
@@ -89,11 +90,6 @@ def rescale_centred(pred: Tensor, target: Tensor, scale: Scale) -> Tensor:
     return pred if scale == "none" else pred * fit_scale_centred(pred, target, scale)[:, None, None]
 
 
-def centred_joint_errors(pred: Tensor, target: Tensor, scale: Scale) -> Tensor:
-    """``joint_errors`` of poses that are root-relative already, as they are: (N, J)."""
-    return torch.linalg.vector_norm(rescale_centred(pred, target, scale) - target, dim=-1)
-
-
 def joint_errors(pred: Tensor, target: Tensor, *, scale: Scale = "none", flip: Flip = "none", root: int = 0) -> Tensor:
     """Distance of each root-relative joint from its true place.
 
@@ -111,11 +107,10 @@ def joint_errors(pred: Tensor, target: Tensor, *, scale: Scale = "none", flip: F
         InputError: shapes differ or are not (N, J, 3).
     """
     _check(pred, target)
-    pred, target = root_relative(pred, root), root_relative(target, root)
-    errors = centred_joint_errors(pred, target, scale)
+    errors = _distances(pred, target, scale, root)
     if _check_flip(flip) == "none":
         return errors
-    return _better(errors, centred_joint_errors(flip_depth(pred), target, scale))
+    return _better(errors, _distances(flip_depth(pred), target, scale, root))
 
 
 def aligned_joint_errors(pred: Tensor, target: Tensor, *, flip: Flip = "none") -> Tensor:
@@ -133,14 +128,16 @@ def aligned_joint_errors(pred: Tensor, target: Tensor, *, flip: Flip = "none") -
         InputError: shapes differ or are not (N, J, 3).
     """
     _check(pred, target)
-    errors = ops.procrustes_errors(pred, target)
     if _check_flip(flip) == "none":
-        return errors
-    return _better(errors, ops.procrustes_errors(flip_depth(pred), target))
+        return ops.procrustes_errors(pred, target)
+    return ops.procrustes_best_errors(pred, target)[0]
 
 
 def mpjpe(pred: Tensor, target: Tensor, *, scale: Scale = "none", flip: Flip = "none", root: int = 0) -> Tensor:
     """Mean per-joint position error of each pose (N,), root-relative. Arguments: ``joint_errors``."""
+    if flip == "none" and scale in FUSED:
+        _check(pred, target)
+        return FUSED[scale](pred, target, root=root)
     return joint_errors(pred, target, scale=scale, flip=flip, root=root).mean(1)
 
 
@@ -286,6 +283,14 @@ class BoneLengthSpread:
         weight = self.count * (self.count > 1)
         deviation = (self.squares / self.count.clamp(min=1)).sqrt()
         return torch.where(weight > 0, deviation / self.mean * weight, 0).sum(0) / weight.sum()
+
+
+def _distances(pred: Tensor, target: Tensor, scale: Scale, root: int) -> Tensor:
+    """``joint_errors`` without a choice of candidates."""
+    if scale in FUSED:
+        return ops.joint_errors(pred, target, root=root, with_scale=scale == "lstsq")
+    pred, target = root_relative(pred, root), root_relative(target, root)
+    return torch.linalg.vector_norm(rescale_centred(pred, target, scale) - target, dim=-1)
 
 
 def _better(errors: Tensor, flipped: Tensor) -> Tensor:

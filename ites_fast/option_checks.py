@@ -22,6 +22,7 @@ AT_LEAST = {
     "weight_decay": 0,
     "atoms": 1,
     "blocks": 1,
+    "frames": 1,
     "width": 1,
     "bottleneck": 1,
     "channels": 2,

@@ -20,14 +20,14 @@ class NormalizationOptions:
 class OptimizerOptions:
     """Optimizer and schedule of one stage."""
 
-    optimizer: Literal["sgd", "adam"] = "adam"
-    """SGD with momentum as in the paper, or Adam"""
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    """SGD with momentum as in the paper, Adam, or Adam with decoupled weight decay"""
     learning_rate: float = 3e-4
     """at the start, after the warm-up"""
     momentum: float = 0.9
     """of SGD"""
     weight_decay: float = 0.0
-    """L2 penalty"""
+    """L2 penalty; in "adamw" the share that every weight loses in a step, in units of the learning rate"""
     schedule: Literal["cosine", "halve"] = "cosine"
     """fall to zero over the stage along a cosine, or halve every so many epochs"""
     halve_epochs: int = 15
@@ -68,8 +68,9 @@ class FlowOptions(OptimizerOptions):
     """train on mirror images as well"""
     balance: float = 0.5
     """sample views with probability (views of their sequence) ** -balance; 0 for plain epochs"""
-    parts: Literal["whole", "halves", "both"] = "whole"
-    """density of the whole body, of its upper and lower half apart, or the mean of both"""
+    parts: Literal["whole", "halves", "both", "conditional", "whole_conditional"] = "whole"
+    """density of the whole body, of its upper and lower half apart, the mean of both, of each half given the other, or
+    the mean of that and the whole"""
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,9 @@ class DistillOptions(OptimizerOptions):
     """features of a joint in the graph convolutions; 64 take as many operations as a width of 480"""
     blocks: int = 2
     """residual blocks of two layers"""
+    frames: int = 1
+    """neighbouring frames of a clip that the fully connected network sees, to lift the middle one: 1, or a power of 3
+    such as 9"""
     variant: Literal["paper", "official"] = "official"
     """of the graph convolutions, as the student's"""
     graphs: Literal["both", "physical", "nonphysical"] = "both"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ites_fast.models import PoseDensity, build_network
 from ites_fast.normalization import Normalization
-from ites_fast.ops import cycle_loss, rotate, rotate_project, unproject, vertical_rotation
+from ites_fast.ops import cycle_loss, rotate, unproject, vertical_rotation, virtual_view
 from ites_fast.options import FlowOptions, LifterOptions
 from ites_fast.prior_losses import (
     bone_spread_loss,
@@ -25,7 +25,7 @@ from ites_fast.prior_losses import (
 from ites_fast.sides import heading, mirror_half, mirrored
 from ites_fast.skeleton import Skeleton
 from ites_fast.teaching import depth_in_view
-from ites_fast.views import camera_axes, view_scale
+from ites_fast.views import camera_axes
 
 COUNTED_ROWS = 65_536  # views that principal components are estimated from, at most
 
@@ -125,12 +125,8 @@ class LifterStage:
         turn = 2 * math.pi * torch.rand(others.shape, generator=generator, device=others.device)
         rolls = self._partners(seen.roll, others, generator) if options.roll else None
         rotation = camera_axes(others, rolls) @ vertical_rotation(turn) @ upright.mT  # (S, B, 3, 3)
-        uv = rotate_project(pose, rotation, depth)  # (S, B, J, 2)
-        turned = rotate(pose, rotation)  # (S, B, J, 3)
-        if options.rescale:
-            scale = view_scale(uv, self.normalization.constant)
-            uv, turned = scale * uv, scale * turned
-        view, turned = uv.flatten(0, 1), turned.flatten(0, 1)
+        views = virtual_view(pose, rotation, depth, self.normalization.constant, options.rescale)
+        view, turned = (each.flatten(0, 1) for each in views)  # (S * B, J, 2), (S * B, J, 3)
         found = self.network.view(view)
         lifted = unproject(view, found.depth, depth)
         density = self.density(view)

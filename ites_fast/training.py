@@ -200,11 +200,10 @@ def save_state(
 
 
 def build_optimizer(network: nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
-    """The optimizer that the options name."""
-    if options.optimizer == "adam":
-        return torch.optim.Adam(
-            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
-        )
+    """The optimizer that the options name. Its weight decay is of every parameter, biases and norms among them."""
+    if options.optimizer != "sgd":
+        adam = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+        return adam(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
     return torch.optim.SGD(
         network.parameters(),
         lr=options.learning_rate,

@@ -13,10 +13,12 @@ import torch
 from ites_fast import cli, distill
 from ites_fast.checkpoint import load_lifter, save_model
 from ites_fast.data import load
+from ites_fast.data.clips import clip_numbers
 from ites_fast.distill import CONDITIONS, DistillRun
 from ites_fast.distill_stage import DistillStage
 from ites_fast.errors import InputError
-from ites_fast.models import Lifter, RobustGCN, RobustMLP, build_network
+from ites_fast.metrics import p_mpjpe
+from ites_fast.models import Lifter, RobustGCN, RobustMLP, SequenceLifter, TemporalMLP, build_network
 from ites_fast.normalization import Normalization
 from ites_fast.options import DistillOptions
 from ites_fast.skeleton import H36M_17
@@ -105,6 +107,46 @@ def test_the_graph_network_can_be_distilled(run):
     assert isinstance(load_lifter(run.output).network, RobustGCN)
 
 
+def of_frames(run, frames, **options):
+    return replace(run, distill=replace(run.distill, frames=frames, **options))
+
+
+def test_a_student_of_clips_is_written_and_measured_on_whole_clips(run, small_mocap, monkeypatch, capsys):
+    monkeypatch.setattr("ites_fast.evaluation.CHUNK", 11)
+    distill.main(of_frames(run, 3, learning_rate=0.1))  # it learns nothing, and neighbours matter
+    lifter, views = load_lifter(run.output), load(small_mocap, "test")
+    assert isinstance(lifter, SequenceLifter)
+    assert lifter.network.frames == 3
+    metrics = json.loads(Path(run.output, "metrics.json").read_text())
+    pose = lifter.lift(torch.from_numpy(views.image()), clip=clip_numbers(views))
+    truth = torch.from_numpy(views.pose_3d - views.pose_3d[:, :1])
+    clean = metrics["conditions"]["clean"]["metrics"]["p_mpjpe/flip=none"]
+    assert 1000 * p_mpjpe(pose, truth).mean().item() == pytest.approx(clean, rel=1e-6)
+    assert len({each["metrics"]["p_mpjpe/flip=none"] for each in metrics["conditions"].values()}) == len(CONDITIONS)
+
+
+def test_a_student_of_clips_learns(run):
+    learning = of_frames(run, 9, steps=200, width=64, learning_rate=5e-3)
+    distill.main(learning)
+    losses = [record["loss"] for record in json.loads(Path(run.output, "metrics.json").read_text())["losses"]]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_a_stopped_and_continued_student_of_clips_is_the_same_to_the_bit(run, tmp_path):
+    whole = of_frames(run, 3)
+    distill.main(whole)
+    stopped = replace(whole, output=str(tmp_path / "stopped"))
+    distill.main(replace(stopped, stop_after=3))
+    distill.main(replace(stopped, resume=True))
+    assert lifter_bytes(stopped) == lifter_bytes(whole)
+
+
+def test_a_lifter_of_clips_is_no_teacher(run, tmp_path):
+    distill.main(of_frames(run, 3))
+    with pytest.raises(InputError, match=r"--teachers .*lifter\.safetensors: lifts clips, expected lifters of single"):
+        distill.main(replace(run, teachers=(*run.teachers, run.output), output=str(tmp_path / "next")))
+
+
 def test_only_the_students_products_are_rounded(run, monkeypatch):
     seen = {}
 
@@ -129,6 +171,8 @@ def test_cost_counts_products():
     products = 51 * 100 + 4 * 100 * 100 + 100 * 51
     assert operations == 2 * products
     assert parameters == products + 51 + 5 * 2 * 100
+    products = 3 * (153 * 100) + 300 * 100 + 3 * 100 * 100 + 100 * 51
+    assert distill.cost(TemporalMLP(H36M_17, frames=9, width=100, blocks=1), 17)[1] == 2 * products
     assert distill.cost(RobustGCN(H36M_17, channels=8), 17)[1] > 17 * 2 * 8 * 8
 
 
@@ -243,6 +287,16 @@ def test_a_run_is_not_overwritten_by_accident(run):
         (["--teachers", "TEACHER", "--distill.clean-share", "1.5"], "--distill.clean-share: expected 0 to 1, got 1.5"),
         (["--teachers", "TEACHER", "--distill.loss-power", "0.5"], "--distill.loss-power: expected at least 1"),
         (["--teachers", "TEACHER", "--distill.network", "cnn"], "--distill.network"),
+        (["--teachers", "TEACHER", "--distill.frames", "6"], "--distill.frames: expected 1 or a power of 3 such as 9"),
+        (["--teachers", "TEACHER", "--distill.frames", "0"], "--distill.frames: expected at least 1, got 0"),
+        (
+            ["--teachers", "TEACHER", "--distill.frames", "9", "--distill.network", "agcn"],
+            "--distill.network agcn: sees single views; --distill.frames needs mlp",
+        ),
+        (
+            ["--teachers", "TEACHER", "--distill.frames", "9", "--distill.equivariance-weight", "1"],
+            "--distill.equivariance-weight: is of single virtual views",
+        ),
         (["--resume"], "no run to continue"),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ites_fast.corruption import FOCAL_PX
-from ites_fast.distill_stage import DistillStage, limb_ends, spoil
+from ites_fast.distill_stage import ClipStage, DistillStage, limb_ends, spoil
 from ites_fast.models import Lifter, build_network
 from ites_fast.models.lifter import Corrected
 from ites_fast.normalization import MIN_VISIBLE, Normalization
@@ -119,6 +119,79 @@ def test_virtual_views_are_scaled_as_real_ones(stage, monkeypatch):
     assert built._equivariance(pose, generator()) > 0.01
 
 
+class OfClips(nn.Module):
+    """A student of clips that looks at the middle frame alone."""
+
+    def __init__(self, student):
+        super().__init__()
+        self.student = student
+        self.windows = []
+
+    def forward(self, pose_2d, visible):
+        self.windows.append(pose_2d)
+        middle = pose_2d.shape[1] // 2
+        return self.student(pose_2d[:, middle], None if visible is None else visible[:, middle])
+
+
+@pytest.fixture
+def clip_stage(stage):
+    """Builds a ``ClipStage`` with windows of 3, whose student is ``OfClips``; clips have 32 frames."""
+
+    def build(options, image=None):
+        views = stage(UNSPOILT)
+        image = views.pose_2d if image is None else image
+        clip = torch.arange(len(image)) // 32
+        options = replace(options, frames=3)
+        result = ClipStage(image, views.target[: len(image)], H36M_17, NORMALIZATION, options, None, clip)
+        result.network = OfClips(views.network)
+        return result
+
+    return build
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_who_agrees_with_the_teachers_in_the_middle_of_every_window_has_no_loss(clip_stage, mirror):
+    built = clip_stage(replace(UNSPOILT, mirror=mirror, bone_weight=0.5))
+    losses = built.losses(torch.arange(64), 0, generator())
+    assert losses.keys() == {"distillation", "bones"}
+    assert losses["distillation"] < 1e-6
+    built.target = built.target.roll(1, 0)
+    assert built.losses(torch.arange(64), 0, generator())["distillation"] > 1e-3
+
+
+def test_a_window_has_the_neighbours_of_its_clip(clip_stage):
+    built = clip_stage(UNSPOILT)
+    built.losses(torch.tensor([5, 32, 31]), 0, generator())
+    expected = torch.tensor([[4, 5, 6], [32, 32, 33], [30, 31, 31]])
+    whole = NORMALIZATION.apply(built.pose_2d).pose_2d
+    torch.testing.assert_close(built.network.windows[0], whole[expected])
+
+
+def test_the_frames_of_a_window_are_mirrored_and_turned_together(clip_stage):
+    """Where nobody moves, nothing moves in a window."""
+    built = clip_stage(replace(UNSPOILT, mirror=True, virtual_share=0.5), random_image(1).expand(64, -1, -1).clone())
+    built.target = built.target[:1].expand(64, -1, -1).clone()
+    built.losses(torch.arange(64), 0, generator())
+    (windows,) = built.network.windows
+    torch.testing.assert_close(windows[:, 0], windows[:, 1])
+    torch.testing.assert_close(windows[:, 2], windows[:, 1])
+    real, virtual = windows[32:, 0].unique(dim=0), windows[:32, 0].unique(dim=0)
+    assert (len(real), len(virtual)) == (2, 32), "two sides of a real view, and as many virtual ones as there are"
+
+
+def test_a_virtual_window_shows_what_the_student_is_asked_for(clip_stage):
+    """The target is turned as the image is: it projects to the view, at the size that it had in the real one."""
+    built = clip_stage(replace(UNSPOILT, virtual_share=1.0))
+    asked = []
+    built._distance = lambda pose, target, rotation, scale: asked.append((target, rotation, scale)) or pose.sum()
+    built.losses(torch.arange(64), 0, generator())
+    target, rotation, scale = asked[0]
+    size = NORMALIZATION.apply(built.pose_2d).scale[:, None, None]
+    pose = size * in_view(target, rotation, torch.ones_like(scale))
+    projected = pose[..., :2] / (5 + pose[..., 2:]).clamp(min=1) / size * scale[:, None, None]
+    torch.testing.assert_close(built.network.windows[0][:, 1], projected, rtol=1e-4, atol=1e-4)
+
+
 def test_virtual_views_show_the_teachers_pose_from_another_side(stage):
     """The pose projects to the view, as large as in the real one; level cameras keep the height of every joint."""
     level = stage(replace(UNSPOILT, virtual_share=1.0, virtual_tilt=0.0, virtual_roll=0.0))
@@ -184,6 +257,32 @@ def test_the_number_of_missing_joints_is_uniform():
     torch.testing.assert_close(share, expected, rtol=0, atol=0.03)
     by_joint = lost[..., 0].double().mean(0)
     torch.testing.assert_close(by_joint, torch.full_like(by_joint, 0.6 * 2 / 17), rtol=0, atol=0.02)
+
+
+def spoilt_windows(options, windows=3000, frames=3):
+    image = torch.zeros(windows, frames, 17, 2, dtype=torch.float64)
+    return spoil(image, H36M_17, options, generator())
+
+
+def test_the_noise_of_a_window_has_one_strength_and_is_new_in_every_frame():
+    noise = spoilt_windows(replace(SMALL, max_noise_px=9.0, clean_share=0.25, max_missing=0), frames=9) * FOCAL_PX
+    sigma = noise.flatten(2).std(2, correction=0)  # (windows, frames)
+    clean = (sigma == 0).all(1)
+    assert ((sigma == 0).any(1) == clean).all()
+    assert 0.2 < clean.double().mean() < 0.3
+    assert 0.1 < (sigma[~clean].std(1) / sigma[~clean].mean(1)).mean() < 0.15, "as 34 samples of one deviation"
+    first, second = noise[:, 0].flatten(), noise[:, 1].flatten()
+    assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1]) < 0.02
+
+
+def test_half_of_the_windows_lose_the_same_joints_in_every_frame():
+    lost = spoilt_windows(replace(SMALL, max_missing=4, whole_share=0.0, limb_share=0.0)).isnan()[..., 0]
+    alike = (lost == lost[:, :1]).flatten(1).all(1)
+    lasting = lost[alike].any(-1)[:, 0]
+    assert 0.5 < alike.double().mean() < 0.56, "those that lose nothing in any frame are alike as well"
+    assert 0.75 < lasting.double().mean() < 0.85
+    share = torch.bincount(lost.sum(2).flatten(), minlength=5).double() / lost[..., 0].numel()
+    torch.testing.assert_close(share, torch.full((5,), 0.2, dtype=torch.float64), rtol=0, atol=0.02)
 
 
 def test_whole_ends_of_limbs_are_lost():

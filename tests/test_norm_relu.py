@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ites_fast import ops, reference
-from ites_fast.reference.norm_relu import Norm, Statistics
+from ites_fast.reference.norm_relu import EPS, Norm, Statistics
 
 SHAPES = [(2, 1), (1, 2, 3), (3, 16, 5), (7, 17, 128), (64, 25, 32)]
 
@@ -79,3 +79,93 @@ def test_op_registration(device):
 def test_too_few_rows(shape):
     with pytest.raises(ValueError, match="two rows"):
         ops.norm_relu(torch.zeros(shape), Norm(torch.ones(4), torch.zeros(4)))
+
+
+KERNEL_SHAPES = [(2, 1, 32), (3, 17, 32), (7, 25, 64), (5, 16, 96), (70, 1), (1, 5, 130)]
+
+
+@pytest.mark.parametrize("shape", KERNEL_SHAPES)
+def test_kernels_match_reference(shape, kernel_device):
+    from ites_fast.kernels.norm_relu import norm_relu_bwd, norm_relu_fwd
+
+    truth = [tensor.requires_grad_() for tensor in inputs(shape, kernel_device)]
+    ours = [tensor.detach().float() for tensor in truth]
+    expected, expected_statistics = reference.norm_relu(truth[0], Norm(*truth[1:]))
+    output, mean, var = norm_relu_fwd(*ours, EPS)
+    torch.testing.assert_close(output, expected.float())
+    torch.testing.assert_close((mean, var), tuple(s.detach().float() for s in expected_statistics))
+    grad_output = torch.randn_like(expected)
+    expected_grads = [grad.float() for grad in torch.autograd.grad(expected, truth, grad_output)]
+    grads = norm_relu_bwd(grad_output.float(), ours[0], mean, var, *ours[1:], EPS)
+    # with two rows the gradient of the features is a difference of equal numbers
+    tolerance = {"rtol": 1e-4, "atol": 1e-5 if truth[0].numel() > 2 * shape[-1] else 1e-4}
+    torch.testing.assert_close(list(grads), expected_grads, **tolerance)
+    centred = ours[0] - mean
+    grads_of_centred = norm_relu_bwd(grad_output.float(), centred, None, var, *ours[1:], EPS)
+    torch.testing.assert_close(list(grads_of_centred), expected_grads, **tolerance)
+
+
+def test_kernels_merge_ranges_with_a_large_mean(kernel_device, monkeypatch):
+    """Ranges of several blocks of rows, the last of them ragged, and several ranges merged at once."""
+    from ites_fast.kernels import batch_statistics
+    from ites_fast.kernels.norm_relu import norm_relu_bwd, norm_relu_fwd
+
+    monkeypatch.setattr(batch_statistics, "MAX_PROGRAMS", 3)
+    features, scale, shift = inputs((211, 32), kernel_device)
+    truth = (features + 30).requires_grad_()
+    expected, statistics = reference.norm_relu(truth, Norm(scale, shift))
+    norm = scale.float(), shift.float()
+    output, mean, var = norm_relu_fwd(truth.detach().float(), *norm, EPS)
+    torch.testing.assert_close(mean, statistics.mean.detach().float())
+    torch.testing.assert_close(var, statistics.var.detach().float(), rtol=2e-6, atol=0)
+    torch.testing.assert_close(output, expected.detach().float(), rtol=1e-4, atol=1e-5)
+    grad_output = torch.randn_like(expected)
+    (expected_grad,) = torch.autograd.grad(expected, truth, grad_output)
+    grad, _, _ = norm_relu_bwd(grad_output.float(), truth.detach().float(), mean, var, *norm, EPS)
+    torch.testing.assert_close(grad, expected_grad.float(), rtol=1e-4, atol=1e-4)
+
+
+def test_kernel_centres_in_place(kernel_device):
+    from ites_fast.kernels.norm_relu import normalise_relu
+
+    features, scale, shift = (tensor.float() for tensor in inputs((5, 3, 40), kernel_device))
+    statistics = Statistics(features[0, 0].clone(), scale.square())
+    expected, _ = reference.norm_relu(features, Norm(scale, shift), statistics)
+    centred = features - statistics.mean
+    output = normalise_relu(features, *statistics, scale, shift, EPS, centre=True)
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(features, centred, rtol=0, atol=0)
+
+
+def test_kernels_repeat_their_bits_and_pass_nan_on(kernel_device):
+    from ites_fast.kernels.norm_relu import norm_relu_bwd, norm_relu_fwd
+
+    features, scale, shift = (tensor.float() for tensor in inputs((50, 40), kernel_device))
+    features[3, 1] = float("nan")
+    runs = []
+    for _ in range(2):
+        output, mean, var = norm_relu_fwd(features, scale, shift, EPS)
+        grads = norm_relu_bwd(torch.ones_like(output), features, mean, var, scale, shift, EPS)
+        runs.append([output, mean, var, *grads])
+    torch.testing.assert_close(runs[0], runs[1], rtol=0, atol=0, equal_nan=True)
+    spoilt = torch.arange(40, device=features.device) == 1
+    for tensor in runs[0][:-1]:  # the gradient of the shift does not see the features
+        assert torch.equal(tensor.isnan(), spoilt.expand(tensor.shape))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA: the interpreter gets bfloat16 wrong")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_on_cuda(dtype):
+    truth = [tensor.to(dtype).double().requires_grad_() for tensor in inputs((64, 17, 128), "cuda")]
+    expected, _ = reference.norm_relu(truth[0], Norm(*truth[1:]))
+    grad_output = torch.randn_like(expected).to(dtype)
+    expected_grads = torch.autograd.grad(expected, truth, grad_output.double())
+    errors = []
+    for function in (reference.norm_relu, ops.norm_relu):
+        leaves = [tensor.detach().to(dtype).requires_grad_() for tensor in truth]
+        output, _ = function(leaves[0], Norm(*leaves[1:]))
+        grads = torch.autograd.grad(output, leaves, grad_output)
+        pairs = zip((output, *grads), (expected, *expected_grads), strict=True)
+        errors.append([(ours - true).abs().max() for ours, true in pairs])
+    for eager, ours in zip(*errors, strict=True):
+        assert ours <= 2 * eager + 1e-3

@@ -1,4 +1,8 @@
-"""Procrustes alignment: every implementation against a float64 SVD written here, on poses made to be difficult."""
+"""Procrustes alignment: every implementation against a float64 SVD written here, on poses made to be difficult.
+
+The CUDA kernels' code runs here on the CPU as well, one thread of a block after the other: "tiles", with their poses
+where the caller has them or, in float32, "staged" in what stands for shared memory.
+"""
 
 import itertools
 import math
@@ -10,6 +14,9 @@ import torch
 
 from ites_fast import ops, reference
 from ites_fast.extension import extension
+from ites_fast.ops.aligned_errors import FLIPS
+from ites_fast.reference.aligned_errors import FITS
+from ites_fast.reference.procrustes import mirror
 
 N, J = 11, 17  # odd: the last vector of poses is not full
 DTYPES = [torch.float32, torch.float64]
@@ -118,45 +125,63 @@ def assert_optimal(errors, source, target, with_scale):
     assert (excess.abs() <= 1e-14 * spread + rounding + J * coordinates**2).all(), (excess / spread).abs().max()
 
 
-def run_extension(source, target, with_scale, instruction_set, threads=1):
-    """Both modes of the C++ kernel: errors, (rotation, scale, translation)."""
-    arguments = {
+def run_extension(source, target, with_scale, implementation, threads=1):
+    """The compiled functions: errors, (rotation, scale, translation), (errors, flipped) of the better candidate."""
+    N, J, _ = source.shape
+    tiles = implementation.startswith("tiles")
+    batch = {
         "float64": source.dtype == torch.float64,
         "source": source.data_ptr(),
         "target": target.data_ptr(),
-        "poses": len(source),
-        "joints": source.shape[1],
-        "with_scale": with_scale,
-        "threads": threads,
-        "instruction_set": instruction_set,
+        "poses": N,
+        "joints": J,
     }
-    errors, rotation = source.new_empty(source.shape[:2]), source.new_empty(len(source), 3, 3)
-    scale, translation = source.new_empty(len(source)), source.new_empty(len(source), 3)
-    extension.procrustes_cpu(**arguments, errors=errors.data_ptr())
-    outputs = {"rotation": rotation, "scale": scale, "translation": translation}
-    extension.procrustes_cpu(**arguments, **{name: tensor.data_ptr() for name, tensor in outputs.items()})
-    return errors, (rotation, scale, translation)
+    if tiles:
+        batch["staged"] = "staged" in implementation
+    else:
+        batch |= {"threads": threads, "instruction_set": implementation}
+
+    def run(name, arguments, **outputs):
+        pointers = {key: tensor.data_ptr() for key, tensor in outputs.items()}
+        getattr(extension, f"{name}_{'tiles' if tiles else 'cpu'}")(**batch, **arguments, **pointers)
+        return tuple(outputs.values())
+
+    new = source.new_empty
+    fit = {"fits": [FITS.index("similarity" if with_scale else "rigid")], "root": 0}
+    (errors,) = run("aligned_errors", fit | {"flip": FLIPS.index("none")}, errors=new(N, J))
+    best = run(
+        "aligned_errors", fit | {"flip": FLIPS.index("best")}, errors=new(N, J), flipped=new(N, dtype=torch.bool)
+    )
+    outputs = {"rotation": new(N, 3, 3), "scale": new(N), "translation": new(N, 3)}
+    return errors, run("procrustes", {"with_scale": with_scale}, **outputs), best
 
 
 needs_extension = pytest.mark.skipif(extension is None, reason="ites_fast._C was not compiled")
-instruction_sets = pytest.mark.parametrize(
-    "instruction_set", extension.supported_instruction_sets() if extension is not None else []
+INSTRUCTION_SETS = extension.supported_instruction_sets() if extension is not None else []
+instruction_sets = pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+implementations = pytest.mark.parametrize(
+    ("implementation", "dtype"),
+    [
+        *itertools.product([*INSTRUCTION_SETS, "tiles"] if extension is not None else [], DTYPES),
+        ("tiles, staged", torch.float32),
+    ],
 )
 
 
 @needs_extension
-@instruction_sets
+@implementations
 @pytest.mark.parametrize("with_scale", [True, False])
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_kernel_is_optimal(family, dtype, with_scale, instruction_set):
+def test_kernel_is_optimal(family, dtype, with_scale, implementation):
     source, target = make(family, dtype)
-    errors, (rotation, scale, translation) = run_extension(source, target, with_scale, instruction_set)
+    errors, (rotation, scale, translation), best = run_extension(source, target, with_scale, implementation)
     assert_optimal(errors, source, target, with_scale)
     assert_proper(rotation)
     assert_consistent(errors, rotation, scale, translation, source, target)
     if not with_scale:
         assert (scale == 1).all()
+    mirrored = run_extension(mirror(source), target, with_scale, implementation)[0]
+    assert_better(*best, errors, mirrored)
 
 
 @pytest.mark.parametrize("with_scale", [True, False])
@@ -165,6 +190,13 @@ def test_reference_is_optimal(family, with_scale):
     source, target = make(family, torch.float64)
     assert_optimal(reference.procrustes_errors(source, target, with_scale), source, target, with_scale)
     assert_proper(reference.procrustes(source, target, with_scale)[0])
+
+
+def assert_better(best, flipped, errors, mirrored):
+    """Each pose has the errors of the candidate that it names, whose mean is not the larger one but for rounding."""
+    torch.testing.assert_close(best, torch.where(flipped[:, None], mirrored, errors))
+    least = torch.minimum(errors.mean(dim=1), mirrored.mean(dim=1))
+    torch.testing.assert_close(best.mean(dim=1), least)
 
 
 def assert_proper(rotation):
@@ -194,6 +226,20 @@ def test_op_matches_reference(poses, joints, dtype, with_scale, device):
     errors = ops.procrustes_errors(source, target, with_scale=with_scale)
     truth = reference.procrustes_errors(source.cpu().double(), target.cpu().double(), with_scale)
     torch.testing.assert_close(errors.cpu().double(), truth, **tolerance(dtype))
+    best, flipped = ops.procrustes_best_errors(source, target, with_scale=with_scale)
+    truth, expected = reference.procrustes_best_errors(source.cpu().double(), target.cpu().double(), with_scale)
+    if joints > 3:  # the mirror image of three joints is a rotation of them
+        assert torch.equal(flipped.cpu(), expected)
+    torch.testing.assert_close(best.cpu().double(), truth, **tolerance(dtype))
+
+
+def test_the_better_flip_is_found():
+    source, target = make("similar_noisy", torch.float64)
+    wrong = torch.arange(N) % 3 == 0
+    source = torch.where(wrong[:, None, None], mirror(source), source)
+    errors, flipped = ops.procrustes_best_errors(source, target)
+    assert torch.equal(flipped, wrong)
+    torch.testing.assert_close(errors, ops.procrustes_errors(make("similar_noisy", torch.float64)[0], target))
 
 
 def tolerance(dtype):
@@ -224,13 +270,36 @@ def test_recovers_the_similarity():
 def test_threads_and_neighbours_do_not_change_bits(dtype, instruction_set):
     generator = torch.Generator().manual_seed(0)
     source, target = torch.randn(2, 3333, J, 3, generator=generator, dtype=dtype)
-    target[::7] = source[::7] * torch.tensor([1.0, 1.0, -1.0], dtype=dtype)  # needs more steps than its neighbours
-    one, two, many = (run_extension(source, target, True, instruction_set, threads) for threads in (1, 2, 7))
-    for other in (two, many):
-        assert torch.equal(one[0], other[0])
-        assert all(torch.equal(a, b) for a, b in zip(one[1], other[1], strict=True))
+    target[::7] = mirror(source[::7])  # needs more steps than its neighbours
+    one, two, many = (flatten(run_extension(source, target, True, instruction_set, threads)) for threads in (1, 2, 7))
+    assert all(torch.equal(a, b) for other in (two, many) for a, b in zip(one, other, strict=True))
     alone = [run_extension(source[i : i + 1], target[i : i + 1], True, instruction_set)[0] for i in range(20)]
     assert torch.equal(torch.cat(alone), one[0][:20])
+
+
+def flatten(outputs):
+    errors, alignment, best = outputs
+    return errors, *alignment, *best
+
+
+@needs_extension
+@pytest.mark.parametrize("with_scale", [True, False])
+@pytest.mark.parametrize("joints", [1, 2, 16, 17, 25, 27, 32, 133])
+def test_tiles_do_not_depend_on_where_poses_lie(joints, with_scale):
+    """Full and ragged tiles, rows of odd and even length, and poses that 16-byte accesses cannot start at."""
+    generator = torch.Generator().manual_seed(joints)
+    poses = torch.randn(2, 131 * joints * 3 + 1, generator=generator)
+    for count, offset in itertools.product((1, 63, 64, 131), (0, 1)):
+        source, target = (pose[offset : offset + count * joints * 3].view(count, joints, 3) for pose in poses)
+        direct = flatten(run_extension(source, target, with_scale, "tiles"))
+        truth = reference.procrustes_errors(source.double(), target.double(), with_scale)
+        torch.testing.assert_close(direct[0].double(), truth, **tolerance(torch.float32))
+        if joints > 27:
+            with pytest.raises(ValueError, match="does not fit in shared memory"):
+                run_extension(source, target, with_scale, "tiles, staged")
+            continue
+        staged = flatten(run_extension(source, target, with_scale, "tiles, staged"))
+        assert all(torch.equal(a, b) for a, b in zip(direct, staged, strict=True))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -246,7 +315,9 @@ def test_nan_spoils_its_own_pose_only(implementation, dtype, with_scale, bad):
     spoiled[[2, 7]] = True
     outputs = implementation.procrustes(source, target, with_scale=with_scale)
     errors = implementation.procrustes_errors(source, target, with_scale=with_scale)
-    for output in (*outputs, errors):
+    best, flipped = implementation.procrustes_best_errors(source, target, with_scale=with_scale)
+    assert not flipped[spoiled].any()
+    for output in (*outputs, errors, best):
         assert torch.equal(output.isnan().view(N, -1).all(dim=1), spoiled)
         assert torch.equal(output.isnan().view(N, -1).any(dim=1), spoiled)
     torch.testing.assert_close(errors[~spoiled], clean[~spoiled])
@@ -271,6 +342,7 @@ def test_empty_batch(dtype, device):
     rotation, scale, translation = ops.procrustes(empty, empty)
     assert (rotation.shape, scale.shape, translation.shape) == ((0, 3, 3), (0,), (0, 3))
     assert ops.procrustes_errors(empty, empty).shape == (0, J)
+    assert [output.shape for output in ops.procrustes_best_errors(empty, empty)] == [(0, J), (0,)]
 
 
 @pytest.mark.parametrize(
@@ -285,7 +357,7 @@ def test_empty_batch(dtype, device):
         (torch.zeros(2, 17, 3), torch.zeros(2, 17, 3, device="meta"), "on one device, got cpu and meta"),
     ],
 )
-@pytest.mark.parametrize("function", [ops.procrustes, ops.procrustes_errors])
+@pytest.mark.parametrize("function", [ops.procrustes, ops.procrustes_errors, ops.procrustes_best_errors])
 def test_what_does_not_fit_is_refused(function, source, target, message):
     with pytest.raises(ValueError, match=message):
         function(source, target)
@@ -319,6 +391,7 @@ def test_nan_pose_does_not_spoil_gradients():
 def test_errors_have_no_gradient():
     source, target = (pose.requires_grad_() for pose in make("unrelated", torch.float32))
     assert not ops.procrustes_errors(source, target).requires_grad
+    assert not ops.procrustes_best_errors(source, target)[0].requires_grad
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
@@ -332,6 +405,7 @@ def test_current_device_is_left_alone():
 def test_op_registration(with_scale, device):
     source, target = (pose.to(device) for pose in make("unrelated", torch.float64))
     torch.library.opcheck(torch.ops.ites_fast.procrustes_errors.default, (source, target, with_scale))
+    torch.library.opcheck(torch.ops.ites_fast.procrustes_best_errors.default, (source, target, with_scale))
     source.requires_grad_()
     torch.library.opcheck(torch.ops.ites_fast.procrustes.default, (source, target, with_scale))
     assert len(FAMILIES) >= 24

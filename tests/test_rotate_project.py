@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 import torch
 
@@ -6,6 +8,8 @@ from ites_fast import ops, reference
 SHAPES = [(1, 1, 1), (4, 3, 16), (2, 17, 17), (3, 5, 25), (1, 64, 2), (4, 0, 17)]  # (S, B, J)
 CAMERA_DEPTH = 5.0
 BEHIND = 0.9  # with unit poses, many joints come nearer than MIN_DEPTH
+KERNEL_SHAPES = [(1, 1, 1), (2, 65, 1), (1, 33, 2), (2, 9, 16), (3, 5, 17), (1, 8, 25), (2, 3, 32), (1, 3, 133)]
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 def inputs(S, B, J, dtype=torch.float64, device="cpu"):
@@ -124,3 +128,159 @@ def test_op_compiles():
 def test_rejects_other_shapes(pose, rotation, message):
     with pytest.raises(ValueError, match=message):
         ops.rotate_project(torch.zeros(pose), torch.zeros(rotation), 5.0)
+
+
+@pytest.mark.parametrize("dims", [(0, 0), (1, 2), (0, None), (None, 1)])
+def test_vmap_over_replicas_and_over_gradients(dims, capfd):
+    tensors = [
+        (tensor if dim is None else torch.stack([tensor, tensor.flip(dim)], dim)).requires_grad_()
+        for tensor, dim in zip(inputs(3, 4, 5), dims, strict=True)
+    ]
+    directions = torch.randn(6, 2, 3, 4, 5, 2, dtype=torch.float64)
+    results = []
+    for function in (ops.rotate_project, reference.rotate_project):
+        uv = torch.vmap(lambda *each, f=function: f(*each, CAMERA_DEPTH), in_dims=dims)(*tensors)
+        for wanted in (tensors, tensors[:1]):
+            results.append((uv, *torch.autograd.grad(uv, wanted, directions, retain_graph=True, is_grads_batched=True)))
+    torch.testing.assert_close(results[:2], results[2:])
+    assert "performance drop" not in capfd.readouterr().err  # what a loop over the replicas would say
+
+
+def kernel_gradients(pose, rotation, grad_uv, camera_depth, with_rotation=True):
+    kernels = pytest.importorskip("ites_fast.kernels.rotate_project")
+    tensors = (grad_uv, pose, rotation)
+    return kernels.rotate_project_bwd(*tensors, camera_depth, reference.MIN_DEPTH, with_rotation)
+
+
+def kernel_projection(pose, rotation, camera_depth):
+    kernels = pytest.importorskip("ites_fast.kernels.rotate_project")
+    return kernels.rotate_project_fwd(pose, rotation, camera_depth, reference.MIN_DEPTH)
+
+
+def expected_values(pose, rotation, grad_uv, camera_depth):
+    """The projection and its gradients by the reference, in float64."""
+    pose, rotation = (tensor.detach().double().requires_grad_() for tensor in (pose, rotation))
+    uv = reference.rotate_project(pose, rotation, camera_depth)
+    return uv.detach(), *torch.autograd.grad(uv, (pose, rotation), grad_uv.double())
+
+
+def kernel_inputs(S, B, J, device, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(7)
+    grad_uv = torch.randn(S, B, J, 2, generator=generator)
+    return [tensor.to(device, dtype) for tensor in (*inputs(S, B, J), grad_uv)]
+
+
+@pytest.mark.parametrize("camera_depth", [CAMERA_DEPTH, BEHIND, 0.0])
+@pytest.mark.parametrize(("S", "B", "J"), KERNEL_SHAPES)
+def test_kernels_match_reference(S, B, J, camera_depth, kernel_device):
+    pose, rotation, grad_uv = kernel_inputs(S, B, J, kernel_device)
+    uv, grad_pose, grad_rotation = expected_values(pose, rotation, grad_uv, camera_depth)
+    torch.testing.assert_close(kernel_projection(pose, rotation, camera_depth), uv.float())
+    gradients = kernel_gradients(pose, rotation, grad_uv, camera_depth)
+    torch.testing.assert_close(gradients, (grad_pose.float(), grad_rotation.float()), rtol=1e-4, atol=1e-5)
+    pose_alone, nothing = kernel_gradients(pose, rotation, grad_uv, camera_depth, with_rotation=False)
+    assert nothing.shape == (0,)
+    torch.testing.assert_close(pose_alone, gradients[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float16,
+        pytest.param(torch.bfloat16, marks=needs_cuda),  # the interpreter gets it wrong silently
+    ],
+)
+def test_kernels_round_only_what_they_store(dtype, kernel_device):
+    pose, rotation, grad_uv = kernel_inputs(2, 5, 17, kernel_device, dtype)
+    expected = expected_values(pose, rotation, grad_uv, BEHIND)
+    found = kernel_projection(pose, rotation, BEHIND), *kernel_gradients(pose, rotation, grad_uv, BEHIND)
+    for value, want in zip(found, expected, strict=True):
+        assert value.dtype == dtype
+        rounding = torch.finfo(dtype).eps
+        torch.testing.assert_close(value.double(), want, rtol=rounding, atol=rounding * want.abs().max().item() / 100)
+
+
+def test_kernels_keep_a_nan_to_its_pose(kernel_device):
+    pose, rotation, grad_uv = kernel_inputs(2, 9, 17, kernel_device)
+    clean = kernel_projection(pose, rotation, BEHIND), *kernel_gradients(pose, rotation, grad_uv, BEHIND)
+    pose[3, 5, 2] = rotation[1, 7, 2, 0] = torch.nan
+    uv, grad_pose, grad_rotation = (
+        kernel_projection(pose, rotation, BEHIND),
+        *kernel_gradients(pose, rotation, grad_uv, BEHIND),
+    )
+    assert uv[:, 3, 5].isnan().all()
+    assert uv[1, 7].isnan().all()
+    assert grad_pose[7].isnan().all()
+    assert grad_rotation[:, 3].isnan().any(dim=-1).all()
+    others = torch.tensor([b for b in range(9) if b not in (3, 7)], device=kernel_device)
+    torch.testing.assert_close(uv[:, others], clean[0][:, others], rtol=0, atol=0)
+    torch.testing.assert_close(uv[:, 3, :5], clean[0][:, 3, :5], rtol=0, atol=0)
+    torch.testing.assert_close(grad_pose[others], clean[1][others], rtol=0, atol=0)
+    torch.testing.assert_close(grad_rotation[:, others], clean[2][:, others], rtol=0, atol=0)
+
+
+def test_kernels_give_the_same_bits_twice(kernel_device):
+    values = kernel_inputs(2, 9, 17, kernel_device)
+    torch.testing.assert_close(*(kernel_gradients(*values, BEHIND) for _ in range(2)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("S", "B", "J"), [(0, 3, 17), (2, 0, 17), (2, 3, 0)])
+def test_kernels_of_nothing(S, B, J, kernel_device):
+    pose, rotation, grad_uv = kernel_inputs(S, B, J, kernel_device)
+    assert kernel_projection(pose, rotation, CAMERA_DEPTH).shape == (S, B, J, 2)
+    gradients = kernel_gradients(pose, rotation, grad_uv, CAMERA_DEPTH)
+    torch.testing.assert_close(gradients, (torch.zeros_like(pose), torch.zeros_like(rotation)))
+
+
+def test_kernels_refuse_what_is_not_contiguous(kernel_device):
+    pose, rotation, _ = kernel_inputs(2, 3, 17, kernel_device)
+    with pytest.raises(AssertionError):
+        kernel_projection(pose, rotation.mT, CAMERA_DEPTH)
+
+
+@pytest.mark.parametrize("J", [17, 300])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_runs_on_cuda(dtype, J, kernel_device):
+    """The function that the dispatcher calls there; it takes what the kernels do not to PyTorch."""
+    module = importlib.import_module("ites_fast.ops.rotate_project")
+    pose, rotation, grad_uv = kernel_inputs(2, 3, J, kernel_device, dtype)
+    expected = expected_values(pose, rotation, grad_uv, BEHIND)
+    uv = module._forward_cuda(pose, rotation, BEHIND)
+    gradients = module._backward_cuda(grad_uv, uv, pose, rotation, BEHIND, True)
+    torch.testing.assert_close((uv, *gradients), tuple(want.to(dtype) for want in expected), rtol=1e-4, atol=1e-5)
+
+
+@needs_cuda
+def test_a_million_poses():
+    pose, rotation, grad_uv = kernel_inputs(2, 1_000_003, 17, "cuda")
+    last = [tensor[..., -5:, :, :].contiguous() for tensor in (pose, rotation, grad_uv)]
+    uv, (grad_pose, grad_rotation) = (
+        kernel_projection(pose, rotation, BEHIND),
+        kernel_gradients(pose, rotation, grad_uv, BEHIND),
+    )
+    expected = expected_values(*last, BEHIND)
+    torch.testing.assert_close(uv[:, -5:], expected[0].float())
+    torch.testing.assert_close(grad_pose[-5:], expected[1].float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(grad_rotation[:, -5:], expected[2].float(), rtol=1e-4, atol=1e-5)
+
+
+@needs_cuda
+def test_a_graph_can_be_captured():
+    pose, rotation, grad_uv = kernel_inputs(2, 9, 17, "cuda")
+    pose.requires_grad_()
+
+    def step():
+        return torch.autograd.grad(ops.rotate_project(pose, rotation, CAMERA_DEPTH), pose, grad_uv)[0]
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    with torch.no_grad():
+        pose.mul_(2)
+    graph.replay()
+    torch.testing.assert_close(captured, step())

@@ -8,10 +8,12 @@ from ites_fast.errors import InputError
 from ites_fast.models.depth_mlp import DepthMLP, ViewOutput
 from ites_fast.models.flow import PoseDensity
 from ites_fast.models.lifter import Lifter
+from ites_fast.models.packed import PackedMLP, PackedStudent, pack
 from ites_fast.models.resfc import ResFC
 from ites_fast.models.robust import RobustGCN, RobustMLP
 from ites_fast.models.student import AdaptiveGCN
 from ites_fast.models.teacher import C3DPO, Teacher
+from ites_fast.models.temporal import LiftedClips, SequenceLifter, TemporalMLP, frames_of, lifter_of, of_clips
 from ites_fast.models.view_gcn import ViewGCN
 from ites_fast.skeleton import Skeleton
 
@@ -20,15 +22,24 @@ __all__ = [
     "NETWORKS",
     "AdaptiveGCN",
     "DepthMLP",
+    "LiftedClips",
     "Lifter",
+    "PackedMLP",
+    "PackedStudent",
     "PoseDensity",
     "ResFC",
     "RobustGCN",
     "RobustMLP",
+    "SequenceLifter",
     "Teacher",
+    "TemporalMLP",
     "ViewGCN",
     "ViewOutput",
     "build_network",
+    "frames_of",
+    "lifter_of",
+    "of_clips",
+    "pack",
 ]
 
 NETWORKS: dict[str, type[nn.Module]] = {
@@ -38,6 +49,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "view_gcn": ViewGCN,
     "robust_mlp": RobustMLP,
     "robust_agcn": RobustGCN,
+    "temporal_mlp": TemporalMLP,
     "c3dpo": C3DPO,
     "resfc": ResFC,
 }

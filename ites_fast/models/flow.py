@@ -17,7 +17,8 @@ class Density(NamedTuple):
     """How unlikely 2D poses are.
 
     Attributes:
-        nll: negative log-likelihood of the whitened principal components (B,), in nats.
+        nll: negative log-likelihood of the whitened principal components (B,), in nats; of some given others where the
+            density is conditional.
         residual: energy outside the principal components over its mean in the training poses (B,).
     """
 
@@ -32,12 +33,17 @@ class PoseFlow(nn.Module):
     estimation using Real NVP*, ICLR 2017) turn the result into a standard normal. What the components leave out is
     measured by its energy.
 
+    A density can be conditional: whatever scales and shifts a half of the components then also sees the whitened
+    components of the joints that are given.
+
     Args:
         skeleton: joints of the poses.
         joints: those that the density is of; all but the root where not given. The root is the origin.
         components: principal components that are kept, at most two a joint.
         couplings: affine couplings.
         width: features of the two hidden layers of a coupling.
+        given: joints that the density is conditional on, none by default.
+        given_components: principal components of these, at most two a joint.
     """
 
     def __init__(
@@ -47,6 +53,8 @@ class PoseFlow(nn.Module):
         components: int = 26,
         couplings: int = 8,
         width: int = 256,
+        given: Sequence[int] = (),
+        given_components: int = 0,
     ) -> None:
         super().__init__()
         chosen = [j for j in range(skeleton.num_joints) if j != skeleton.root] if joints is None else list(joints)
@@ -57,11 +65,13 @@ class PoseFlow(nn.Module):
         self.register_buffer("whitening", torch.eye(size)[:components])  # (K, 2J)
         self.register_buffer("projection", torch.eye(size)[:components])  # (K, 2J), orthonormal rows
         self.register_buffer("residual_variance", torch.ones(()))
-        kept = components // 2
-        self.couplings = nn.ModuleList(
-            _coupling(kept if i % 2 == 0 else components - kept, components - kept if i % 2 == 0 else kept, width)
-            for i in range(couplings)
-        )
+        context = min(given_components, 2 * len(given))
+        self.register_buffer("given", torch.tensor(list(given), dtype=torch.long), persistent=False)
+        if context:  # a density without them keeps the tensors that it always had
+            self.register_buffer("given_mean", torch.zeros(2 * len(given)))
+            self.register_buffer("given_whitening", torch.eye(2 * len(given))[:context])  # (C, 2G)
+        halves_of = [_halves(components, index) for index in range(couplings)]
+        self.couplings = nn.ModuleList(_coupling(first + context, second, width) for first, second in halves_of)
         generator = torch.Generator().manual_seed(0)
         orders = [torch.randperm(components, generator=generator) for _ in self.couplings]
         self.register_buffer("orders", torch.stack(orders))
@@ -69,40 +79,61 @@ class PoseFlow(nn.Module):
     @torch.no_grad()
     def fit_components(self, pose_2d: Tensor, weights: Tensor | None = None) -> None:
         """Set mean, components and variances from poses (N, J, 2), counted with ``weights`` (N,) where given."""
-        points = pose_2d[:, self.joints].flatten(1).double()  # (N, 2J)
-        share = torch.full((len(points), 1), 1 / len(points), dtype=points.dtype, device=points.device)
+        share = torch.full((len(pose_2d), 1), 1 / len(pose_2d), dtype=torch.float64, device=pose_2d.device)
         if weights is not None:
             share = (weights.double() / weights.sum(dtype=torch.float64))[:, None]
-        mean = (share * points).sum(0)
-        centred = points - mean
-        variance, vectors = torch.linalg.eigh(centred.mT @ (share * centred))  # ascending
+        mean, variance, vectors = _components(pose_2d[:, self.joints], share)
         kept = len(self.projection)
-        smallest = (SMALLEST_SHARE * variance.sum()).clamp(min=SMALLEST_VARIANCE)
-        variance, vectors = variance.flip(0).clamp(min=smallest), vectors.flip(1)
-        # an eigenvector has no sign of its own, and the couplings should not depend on the solver's choice
-        vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         self.mean.copy_(mean)
         self.projection.copy_(vectors[:, :kept].mT)
         self.whitening.copy_((vectors[:, :kept] / variance[:kept].sqrt()).mT)
         # where nothing is left out, what rounding leaves outside weighs nothing
         self.residual_variance.copy_(variance[kept:].sum() if kept < len(variance) else torch.tensor(torch.inf))
+        if self.is_conditional:
+            mean, variance, vectors = _components(pose_2d[:, self.given], share)
+            kept = len(self.given_whitening)
+            self.given_mean.copy_(mean)
+            self.given_whitening.copy_((vectors[:, :kept] / variance[:kept].sqrt()).mT)
+
+    @property
+    def is_conditional(self) -> bool:
+        return hasattr(self, "given_whitening")
 
     def forward(self, pose_2d: Tensor) -> Density:
         """How unlikely normalised 2D poses (B, J, 2) are."""
         centred = pose_2d[:, self.joints].flatten(1) - self.mean
         outside = centred.square().sum(1) - (centred @ self.projection.mT).square().sum(1)
-        return Density(self._nll(centred @ self.whitening.mT), outside / self.residual_variance)
+        context = None
+        if self.is_conditional:
+            context = (pose_2d[:, self.given].flatten(1) - self.given_mean) @ self.given_whitening.mT
+        return Density(self._nll(centred @ self.whitening.mT, context), outside / self.residual_variance)
 
-    def _nll(self, point: Tensor) -> Tensor:
+    def _nll(self, point: Tensor, context: Tensor | None) -> Tensor:
         log_volume = point.new_zeros(len(point))
         for index, (order, coupling) in enumerate(zip(self.orders, self.couplings, strict=True)):
             first, second = point.split(_halves(point.shape[1], index), dim=1)
-            log_scale, shift = coupling(first).chunk(2, dim=1)
+            seen = first if context is None else torch.cat([first, context], dim=1)
+            log_scale, shift = coupling(seen).chunk(2, dim=1)
             log_scale = torch.tanh(log_scale)
             log_volume = log_volume + log_scale.sum(1)
             point = torch.cat([second * log_scale.exp() + shift, first], dim=1).index_select(1, order)
         constant = 0.5 * math.log(2 * math.pi) * point.shape[1]
         return 0.5 * point.square().sum(1) + constant - log_volume
+
+
+def _components(points: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (2J,), variances (2J,) in falling order and principal directions (2J, 2J), one a column, of poses (N, J, 2).
+
+    ``share`` (N, 1) is how much each pose counts; in float64.
+    """
+    points = points.flatten(1).double()
+    mean = (share * points).sum(0)
+    centred = points - mean
+    variance, vectors = torch.linalg.eigh(centred.mT @ (share * centred))  # ascending
+    smallest = (SMALLEST_SHARE * variance.sum()).clamp(min=SMALLEST_VARIANCE)
+    variance, vectors = variance.flip(0).clamp(min=smallest), vectors.flip(1)
+    # an eigenvector has no sign of its own, and the couplings should not depend on the solver's choice
+    return mean, variance, vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
 
 
 def _halves(size: int, index: int) -> tuple[int, int]:
@@ -119,11 +150,13 @@ def _coupling(inputs: int, outputs: int, width: int) -> nn.Sequential:
 
 
 class PoseDensity(nn.Module):
-    """The density of whole poses, of parts of the body, or the mean of both.
+    """The density of whole poses, of parts of the body, of parts given the rest, or the mean of the first and others.
 
     Args:
         skeleton: joints of the poses.
-        parts: "whole", "halves" (the legs; all joints but the legs; as LInKs, WACV 2024) or "both".
+        parts: "whole", "halves" (the legs; all joints but the legs; as LInKs, WACV 2024), "conditional" (the legs given
+            all other joints, and these given the legs: a pseudo-likelihood, Besag, *The Statistician* 1975), "both"
+            (whole and halves) or "whole_conditional".
         components: principal components of the whole body; a part has its share.
         couplings: affine couplings of each flow.
         width: features inside a coupling.
@@ -133,11 +166,22 @@ class PoseDensity(nn.Module):
         self, skeleton: Skeleton, parts: str = "whole", components: int = 26, couplings: int = 8, width: int = 256
     ) -> None:
         super().__init__()
-        chosen = {"whole": [None], "halves": halves(skeleton), "both": [None, *halves(skeleton)]}[parts]
+        legs, others = halves(skeleton)
+        chosen: list[tuple[list[int] | None, list[int]]] = {
+            "whole": [(None, [])],
+            "halves": [(legs, []), (others, [])],
+            "conditional": [(legs, others), (others, legs)],
+            "both": [(None, []), (legs, []), (others, [])],
+            "whole_conditional": [(None, []), (legs, others), (others, legs)],
+        }[parts]
         joints = skeleton.num_joints - 1
-        shares = [components if part is None else max(2, components * len(part) // joints) for part in chosen]
+
+        def share(part: list[int]) -> int:
+            return max(2, components * len(part) // joints)
+
         self.flows = nn.ModuleList(
-            PoseFlow(skeleton, part, share, couplings, width) for part, share in zip(chosen, shares, strict=True)
+            PoseFlow(skeleton, part, components if part is None else share(part), couplings, width, given, share(given))
+            for part, given in chosen
         )
 
     @torch.no_grad()
@@ -147,7 +191,7 @@ class PoseDensity(nn.Module):
             flow.fit_components(pose_2d, weights)
 
     def forward(self, pose_2d: Tensor) -> Density:
-        """How unlikely normalised 2D poses (B, J, 2) are: a sum over the parts, a mean over "whole" and "halves"."""
+        """How unlikely normalised 2D poses (B, J, 2) are: a sum over the parts, the mean of that and the whole."""
         densities = [flow(pose_2d) for flow in self.flows]
         nll = torch.stack([density.nll for density in densities]).sum(0)
         residual = torch.stack([density.residual for density in densities]).mean(0)

@@ -47,7 +47,7 @@ class RobustMLP(nn.Module):
             pose_2d: network input (B, J, 2), missing joints in the origin.
             visible: the joints that were seen (B, J), None for all.
         """
-        seen = _seen(pose_2d, visible)
+        seen = seen_joints(pose_2d, visible)
         features = self.input_layer(torch.cat([pose_2d.flatten(1), seen], dim=1))  # (B, width)
         for block in self.blocks:
             features = features + block(features)
@@ -91,7 +91,7 @@ class RobustGCN(AdaptiveTrunk):
             visible: the joints that were seen (B, J), None for all.
         """
         mixing = self.mixing_matrices()
-        features = self.features(torch.cat([pose_2d, _seen(pose_2d, visible)[..., None]], dim=-1), mixing)
+        features = self.features(torch.cat([pose_2d, seen_joints(pose_2d, visible)[..., None]], dim=-1), mixing)
         output = physical_graph(features, mixing[self.output_layer], self.output_layer.graph)
         output = output[:, self.restored_order]  # (B, J, 3)
         return _corrected(pose_2d, output[..., :2], output[..., 2], self.root)
@@ -101,7 +101,7 @@ def _layer(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*linear_norm(inputs, outputs), nn.ReLU(inplace=True))
 
 
-def _seen(pose_2d: Tensor, visible: Tensor | None) -> Tensor:
+def seen_joints(pose_2d: Tensor, visible: Tensor | None) -> Tensor:
     """Ones (B, J) where joints were seen."""
     return torch.ones_like(pose_2d[..., 0]) if visible is None else visible.to(pose_2d.dtype)
 

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ites_fast.ops.compiled import register_triton
 from ites_fast.ops.linear import linear, linear_backward
-from ites_fast.ops.norm_relu import centre_, channel_sum, norm_relu_backward, norm_relu_forward
+from ites_fast.ops.norm_relu import COMPILED_DTYPES, centre_, channel_sum, norm_relu_backward, norm_relu_forward
 from ites_fast.reference.agcn import ConcatGraph, SharedGraph, split_mixing
 from ites_fast.reference.norm_relu import EPS
 
@@ -109,12 +110,34 @@ def forward(
         shift: shift of the layer's batch norm (C,).
     """
     folded = Folded(projection, query, query_bias, key, output_weight, output_offset)
+    return _forward_in_pytorch(features, mixing, folded, inner_scale, scale, shift)
+
+
+def _forward_in_pytorch(
+    features: Tensor, mixing: Tensor, folded: Folded, inner_scale: Tensor, scale: Tensor, shift: Tensor
+) -> Layer:
     hidden, affinity, pair_values, aggregated = aggregate(features, folded)
     inner_mean, inner_var = centre_(aggregated)
     mixed = mix(features, mixing, hidden, aggregated, inner_scale * (inner_var + EPS).rsqrt())
     mean, var = centre_(mixed)
     output = norm_relu_forward(mixed, var, scale, shift)
-    return output, mean, var, inner_mean, inner_var, hidden, affinity, pair_values, aggregated, mixed
+    return Layer(output, mean, var, inner_mean, inner_var, hidden, affinity, pair_values, aggregated, mixed)
+
+
+@register_triton(forward)
+def _(features, mixing, projection, query, query_bias, key, output_weight, output_offset, inner_scale, scale, shift):
+    folded = Folded(projection, query, query_bias, key, output_weight, output_offset)
+    if not _fits_kernels(features, key):
+        return _forward_in_pytorch(features, mixing, folded, inner_scale, scale, shift)
+    from ites_fast.kernels.agcn_official import agcn_official_fwd
+
+    return agcn_official_fwd(features, mixing, *folded, inner_scale, scale, shift, EPS)
+
+
+def _fits_kernels(features: Tensor, key: Tensor) -> bool:
+    """Whether there are kernels for features (B, J, C) of this kind, with keys (I,)."""
+    _, J, C = features.shape
+    return features.dtype in COMPILED_DTYPES and 1 <= J <= 32 and C % 32 == 0 and 1 <= key.shape[0] <= 128
 
 
 @forward.register_fake
@@ -139,6 +162,7 @@ def backward(
     output_weight: Tensor,
     inner_scale: Tensor,
     scale: Tensor,
+    shift: Tensor,
     output: Tensor,
     var: Tensor,
     inner_var: Tensor,
@@ -148,7 +172,45 @@ def backward(
     aggregated: Tensor,
     mixed: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the arguments of ``forward``, in their order."""
+    """Gradients of the arguments of ``forward``, in their order.
+
+    What the ReLU let through is read from ``output`` in PyTorch, and computed again from ``mixed`` and ``shift`` in
+    the kernels.
+    """
+    parameters = (mixing, projection, query, key, output_weight, inner_scale, scale)
+    saved = (output, var, inner_var, hidden, affinity, pair_values, aggregated, mixed)
+    return _backward_in_pytorch(grad_output, features, *parameters, *saved)
+
+
+@register_triton(backward)
+def _(grad_output, features, mixing, projection, query, key, output_weight, inner_scale, scale, shift, output, *saved):
+    parameters = (mixing, projection, query, key, output_weight, inner_scale, scale)
+    if not _fits_kernels(features, key):
+        return _backward_in_pytorch(grad_output, features, *parameters, output, *saved)
+    from ites_fast.kernels.agcn_official_backward import agcn_official_bwd
+
+    return agcn_official_bwd(grad_output, features, *parameters, shift, *saved, EPS)
+
+
+def _backward_in_pytorch(
+    grad_output: Tensor,
+    features: Tensor,
+    mixing: Tensor,
+    projection: Tensor,
+    query: Tensor,
+    key: Tensor,
+    output_weight: Tensor,
+    inner_scale: Tensor,
+    scale: Tensor,
+    output: Tensor,
+    var: Tensor,
+    inner_var: Tensor,
+    hidden: Tensor,
+    affinity: Tensor,
+    pair_values: Tensor,
+    aggregated: Tensor,
+    mixed: Tensor,
+) -> tuple[Tensor, ...]:
     (B, J, C), K = features.shape, affinity.shape[2]
     own, neighbours, values, keys = _split(hidden, C)
     grad_hidden = torch.empty_like(hidden)
@@ -226,13 +288,14 @@ def _pairs(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    features, mixing, projection, query, _, key, output_weight, _, inner_scale, scale, _ = inputs
+    features, mixing, projection, query, _, key, output_weight, _, inner_scale, scale, shift = inputs
     # without this, zeros would be made for the gradient of each output that has none
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[1:])
     layer = Layer(*output)
     saved = (layer.output, layer.var, layer.inner_var, *output[5:])
-    ctx.save_for_backward(features, mixing, projection, query, key, output_weight, inner_scale, scale, *saved)
+    parameters = (mixing, projection, query, key, output_weight, inner_scale, scale, shift)
+    ctx.save_for_backward(features, *parameters, *saved)
 
 
 def _autograd(ctx, grad_output: Tensor | None, *_):

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from ites_fast.ops.channel_mix import channel_mix, channel_mix_backward
+from ites_fast.ops.compiled import register_triton
 from ites_fast.ops.linear import linear, linear_backward
-from ites_fast.ops.norm_relu import centre_, channel_sum, norm_relu_backward, norm_relu_forward
+from ites_fast.ops.norm_relu import COMPILED_DTYPES, centre_, channel_sum, norm_relu_backward, norm_relu_forward
 from ites_fast.reference.agcn import ChannelGraph, SoftmaxGraph
+from ites_fast.reference.norm_relu import EPS
 
 
 class Folded(NamedTuple):
@@ -108,9 +110,26 @@ def forward(
     """
     queries = (query_hidden_bias, query_weight, query_bias)
     folded = Folded(projection, *queries, key_hidden_bias, key_weight, key_bias)
+    return _forward_in_pytorch(features, mixing, adjacency, folded, scale, shift)
+
+
+def _forward_in_pytorch(
+    features: Tensor, mixing: Tensor, adjacency: Tensor, folded: Folded, scale: Tensor, shift: Tensor
+) -> Layer:
     mixed, *rest = mix(features, mixing, adjacency, folded)
     mean, var = centre_(mixed)
-    return norm_relu_forward(mixed, var, scale, shift), mean, var, mixed, *rest
+    return Layer(norm_relu_forward(mixed, var, scale, shift), mean, var, mixed, *rest)
+
+
+@register_triton(forward)
+def _(features, mixing, adjacency, *parameters):
+    *folded, scale, shift = parameters
+    folded = Folded(*folded)
+    if not _fits_kernels(features, mixing, folded.query_weight):
+        return _forward_in_pytorch(features, mixing, adjacency, folded, scale, shift)
+    from ites_fast.kernels.agcn_paper import agcn_paper_fwd
+
+    return agcn_paper_fwd(features, mixing, adjacency.contiguous(), *folded, scale, shift, EPS)
 
 
 @forward.register_fake
@@ -133,6 +152,7 @@ def backward(
     query_weight: Tensor,
     key_weight: Tensor,
     scale: Tensor,
+    shift: Tensor,
     output: Tensor,
     var: Tensor,
     mixed: Tensor,
@@ -144,7 +164,53 @@ def backward(
     affinity: Tensor,
     physical: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the arguments of ``forward`` but the adjacency, in their order."""
+    """Gradients of the arguments of ``forward`` but the adjacency, in their order.
+
+    What the ReLU let through is read from ``output`` in PyTorch, and computed again from ``mixed`` and ``shift`` in
+    the kernels.
+    """
+    parameters = (mixing, adjacency, projection, query_weight, key_weight, scale)
+    saved = (output, var, mixed, hidden, query_hidden, key_hidden, queries, keys, affinity, physical)
+    return _backward_in_pytorch(grad_output, features, *parameters, *saved)
+
+
+@register_triton(backward)
+def _(grad_output, features, mixing, adjacency, projection, query_weight, key_weight, scale, shift, output, *saved):
+    parameters = (mixing, adjacency, projection, query_weight, key_weight, scale)
+    if not _fits_kernels(features, mixing, query_weight):
+        return _backward_in_pytorch(grad_output, features, *parameters, output, *saved)
+    from ites_fast.kernels.agcn_paper import agcn_paper_bwd
+
+    parameters = (mixing, adjacency.contiguous(), projection, query_weight, key_weight, scale, shift)
+    return agcn_paper_bwd(grad_output, features, *parameters, *saved, EPS)
+
+
+def _fits_kernels(features: Tensor, mixing: Tensor, query_weight: Tensor) -> bool:
+    """Whether there are kernels for features (B, J, C) of this kind, with D channels out and I inner channels."""
+    J, D, inner = features.shape[1], mixing.shape[0], query_weight.shape[0]
+    return features.dtype in COMPILED_DTYPES and 1 <= J <= 32 and D % 32 == 0 and 1 <= inner <= 128
+
+
+def _backward_in_pytorch(
+    grad_output: Tensor,
+    features: Tensor,
+    mixing: Tensor,
+    adjacency: Tensor,
+    projection: Tensor,
+    query_weight: Tensor,
+    key_weight: Tensor,
+    scale: Tensor,
+    output: Tensor,
+    var: Tensor,
+    mixed: Tensor,
+    hidden: Tensor,
+    query_hidden: Tensor,
+    key_hidden: Tensor,
+    queries: Tensor,
+    keys: Tensor,
+    affinity: Tensor,
+    physical: Tensor,
+) -> tuple[Tensor, ...]:
     D = mixing.shape[0]
     own, values, _, _ = _split(hidden, D)
     grad_hidden = torch.empty_like(hidden)
@@ -194,12 +260,12 @@ def _split(hidden: Tensor, D: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    features, mixing, adjacency, projection, _, query_weight, _, _, key_weight, _, scale, _ = inputs
+    features, mixing, adjacency, projection, _, query_weight, _, _, key_weight, _, scale, shift = inputs
     # without this, zeros would be made for the gradient of each output that has none
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[1:])
     layer = Layer(*output)
-    parameters = (features, mixing, adjacency, projection, query_weight, key_weight, scale)
+    parameters = (features, mixing, adjacency, projection, query_weight, key_weight, scale, shift)
     ctx.save_for_backward(*parameters, layer.output, *layer[2:])
 
 

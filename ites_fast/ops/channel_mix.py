@@ -1,12 +1,15 @@
 """Operator ``channel_mix``. Formula: ``ites_fast.reference.channel_mix``.
 
-On the CPU it walks along the edges: a skeleton has three times as many as joints, far fewer than pairs of joints.
+On the CPU and in the kernels it walks along the edges: a skeleton has three times as many as joints, far fewer than
+pairs of joints.
 """
 
 import torch
 from torch import Tensor
 
 from ites_fast import reference
+from ites_fast.ops.compiled import register_triton
+from ites_fast.ops.norm_relu import COMPILED_DTYPES
 
 
 def channel_mix(features: Tensor, mixing: Tensor, adjacency: Tensor) -> Tensor:
@@ -40,6 +43,20 @@ def _forward(features: Tensor, mixing: Tensor, adjacency: Tensor) -> Tensor:
     return reference.channel_mix(features, mixing, adjacency).contiguous()
 
 
+@register_triton(_forward)
+def _(features, mixing, adjacency):
+    if not _fits_kernels(features):
+        return reference.channel_mix(features, mixing, adjacency).contiguous()
+    from ites_fast.kernels.channel_mix import channel_mix_fwd, joints_first
+
+    return channel_mix_fwd(features.contiguous(), joints_first(mixing), adjacency.contiguous())
+
+
+def _fits_kernels(features: Tensor) -> bool:
+    """Whether there are kernels for features (B, J, D) of this kind."""
+    return features.dtype in COMPILED_DTYPES and 1 <= features.shape[1] <= 32
+
+
 @_forward.register_kernel("cpu")
 def _(features, mixing, adjacency):
     return _mix(features, mixing.permute(1, 2, 0), adjacency)
@@ -55,9 +72,26 @@ def channel_mix_backward(
     grad_output: Tensor, features: Tensor, mixing: Tensor, adjacency: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the features and, on the edges, of the mixing."""
+    return _backward_in_pytorch(grad_output, features, mixing, adjacency)
+
+
+def _backward_in_pytorch(
+    grad_output: Tensor, features: Tensor, mixing: Tensor, adjacency: Tensor
+) -> tuple[Tensor, Tensor]:
     grad_features = reference.channel_mix(grad_output, mixing.mT, adjacency.mT)
     grad_mixing = torch.einsum("bid,bjd->dij", grad_output, features) * adjacency
     return grad_features.contiguous(), grad_mixing.contiguous()
+
+
+@register_triton(channel_mix_backward)
+def _(grad_output, features, mixing, adjacency):
+    if not _fits_kernels(features):
+        return _backward_in_pytorch(grad_output, features, mixing, adjacency)
+    from ites_fast.kernels.channel_mix import channel_mix_bwd, channel_mix_fwd, joints_first
+
+    adjacency = adjacency.contiguous()
+    grad_features = channel_mix_fwd(grad_output, joints_first(mixing), adjacency, transposed=True)
+    return grad_features, channel_mix_bwd(grad_output, features.contiguous(), adjacency)
 
 
 @channel_mix_backward.register_kernel("cpu")

@@ -4,7 +4,10 @@ import torch
 from torch import Tensor
 
 from ites_fast import reference
+from ites_fast.ops.compiled import register_triton
 from ites_fast.reference.norm_relu import EPS, Norm, Statistics
+
+COMPILED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # of features; the kernels compute in float32
 
 
 def norm_relu(features: Tensor, norm: Norm, statistics: Statistics | None = None) -> tuple[Tensor, Statistics]:
@@ -26,7 +29,7 @@ def norm_relu(features: Tensor, norm: Norm, statistics: Statistics | None = None
     if statistics is not None:
         return reference.norm_relu(features, norm, statistics)
     check_rows(features)
-    output, mean, var, _ = _forward(features.contiguous(), norm.scale, norm.shift)
+    output, mean, var = _forward(features.contiguous(), norm.scale, norm.shift)
     return output, Statistics(mean, var)
 
 
@@ -37,27 +40,49 @@ def check_rows(features: Tensor) -> None:
 
 
 @torch.library.custom_op("ites_fast::norm_relu", mutates_args=())
-def _forward(features: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _forward(features: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _forward_in_pytorch(features, scale, shift)
+
+
+def _forward_in_pytorch(features: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     centred = features.clone()
     mean, var = centre_(centred)
-    return norm_relu_forward(centred, var, scale, shift), mean, var, centred
+    return norm_relu_forward(centred, var, scale, shift), mean, var
+
+
+@register_triton(_forward)
+def _(features, scale, shift):
+    if features.dtype not in COMPILED_DTYPES:
+        return _forward_in_pytorch(features, scale, shift)
+    from ites_fast.kernels.norm_relu import norm_relu_fwd
+
+    return norm_relu_fwd(features, scale, shift, EPS)
 
 
 @_forward.register_fake
 def _(features, scale, shift):
-    return torch.empty_like(features), torch.empty_like(scale), torch.empty_like(scale), torch.empty_like(features)
+    return torch.empty_like(features), torch.empty_like(scale), torch.empty_like(scale)
 
 
 @torch.library.custom_op("ites_fast::norm_relu_backward", mutates_args=())
 def _backward(
-    grad_output: Tensor, output: Tensor, centred: Tensor, var: Tensor, scale: Tensor
+    grad_output: Tensor, output: Tensor, features: Tensor, mean: Tensor, var: Tensor, scale: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return norm_relu_backward(grad_output, output, centred, var, scale)
+    return norm_relu_backward(grad_output, output, features - mean, var, scale)
+
+
+@register_triton(_backward)
+def _(grad_output, output, features, mean, var, scale, shift):
+    if features.dtype not in COMPILED_DTYPES:
+        return norm_relu_backward(grad_output, output, features - mean, var, scale)
+    from ites_fast.kernels.norm_relu import norm_relu_bwd
+
+    return norm_relu_bwd(grad_output, features, mean, var, scale, shift, EPS)
 
 
 @_backward.register_fake
-def _(grad_output, output, centred, var, scale):
-    return torch.empty_like(centred), torch.empty_like(scale), torch.empty_like(scale)
+def _(grad_output, output, features, mean, var, scale, shift):
+    return torch.empty_like(features), torch.empty_like(scale), torch.empty_like(scale)
 
 
 def centre_(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,12 +127,12 @@ def channel_sum(features: Tensor) -> Tensor:
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    _, scale, _ = inputs
-    normalised, mean, var, centred = output
+    features, scale, shift = inputs
+    normalised, mean, var = output
     # without this, zeros would be made for the gradient of each output that has none
     ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(mean, var, centred)
-    ctx.save_for_backward(normalised, centred, var, scale)
+    ctx.mark_non_differentiable(mean, var)
+    ctx.save_for_backward(normalised, features, mean, var, scale, shift)
 
 
 def _autograd(ctx, grad_output: Tensor | None, *_):

@@ -1,4 +1,4 @@
-"""Operators ``procrustes`` and ``procrustes_errors``. Formulas: ``ites_fast.reference.procrustes``.
+"""Operators ``procrustes``, ``procrustes_errors`` and ``procrustes_best_errors``. Formulas: the reference's.
 
 On the CPU they run in C++ (``csrc/procrustes_cpu.h``), on CUDA in ``csrc/procrustes_cuda.cu`` where it was compiled,
 and as the reference elsewhere. The compiled kernels compute in double precision for either dtype.
@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ites_fast import reference
 from ites_fast.extension import extension
+from ites_fast.ops.aligned_errors import arguments, check_poses, compiled_errors, launch
 from ites_fast.ops.compiled import register_compiled
+from ites_fast.reference.aligned_errors import FITS
 from ites_fast.reference.procrustes import center
 
-DTYPES = (torch.float32, torch.float64)
 DAMPING = 1e-4
 
 
@@ -40,7 +41,7 @@ def procrustes(source: Tensor, target: Tensor, *, with_scale: bool = True) -> tu
     Raises:
         ValueError: shapes, dtypes or devices that do not fit.
     """
-    _check(source, target)
+    check_poses(source, target)
     return _forward(source.contiguous(), target.contiguous(), with_scale)
 
 
@@ -59,19 +60,29 @@ def procrustes_errors(source: Tensor, target: Tensor, *, with_scale: bool = True
     Raises:
         ValueError: shapes, dtypes or devices that do not fit.
     """
-    _check(source, target)
+    check_poses(source, target)
     return _errors(source.detach().contiguous(), target.detach().contiguous(), with_scale)
 
 
-def _check(source: Tensor, target: Tensor) -> None:
-    if source.ndim != 3 or source.shape[1] == 0 or source.shape[2] != 3:
-        raise ValueError(f"source must be (N, J, 3) with at least one joint, got {tuple(source.shape)}")
-    if target.shape != source.shape:
-        raise ValueError(f"target must be {tuple(source.shape)} like source, got {tuple(target.shape)}")
-    if source.dtype not in DTYPES or target.dtype != source.dtype:
-        raise ValueError(f"source and target must both be float32 or float64, got {source.dtype} and {target.dtype}")
-    if target.device != source.device:
-        raise ValueError(f"source and target must be on one device, got {source.device} and {target.device}")
+def procrustes_best_errors(source: Tensor, target: Tensor, *, with_scale: bool = True) -> tuple[Tensor, Tensor]:
+    """``procrustes_errors`` of each pose or of its mirror image in depth, whichever has the smaller mean over joints.
+
+    Both candidates are aligned in one pass. A distant view fixes depth up to its sign: this grants the better sign.
+
+    Args:
+        source: poses (N, J, 3), float32 or float64; z is depth.
+        target: poses (N, J, 3) in any unit, of the same dtype and device.
+        with_scale: whether to fit the scale; 1 otherwise.
+
+    Returns:
+        Distances (N, J) in the unit of ``target``, detached, and whether the mirror image, z negated, was strictly
+        better (N), bool. A pose that holds a NaN or an infinity gets NaN and False.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit.
+    """
+    check_poses(source, target)
+    return _best_errors(source.detach().contiguous(), target.detach().contiguous(), with_scale)
 
 
 @torch.library.custom_op("ites_fast::procrustes", mutates_args=())
@@ -95,57 +106,47 @@ def _(source, target, with_scale):
     return source.new_empty(source.shape[:2])
 
 
-def _empty_alignment(source: Tensor) -> dict[str, Tensor]:
-    N = source.shape[0]
-    return {
+@torch.library.custom_op("ites_fast::procrustes_best_errors", mutates_args=())
+def _best_errors(source: Tensor, target: Tensor, with_scale: bool) -> tuple[Tensor, Tensor]:
+    return reference.procrustes_best_errors(source, target, with_scale)
+
+
+@_best_errors.register_fake
+def _(source, target, with_scale):
+    return source.new_empty(source.shape[:2]), source.new_empty(len(source), dtype=torch.bool)
+
+
+def _compiled(source, target, with_scale):
+    N = len(source)
+    outputs = {
         "rotation": source.new_empty(N, 3, 3),
         "scale": source.new_empty(N),
         "translation": source.new_empty(N, 3),
     }
+    batch = arguments(source, target, outputs) | {"with_scale": with_scale}
+    launch("procrustes", source, batch)
+    return tuple(outputs.values())
 
 
-def _arguments(source: Tensor, target: Tensor, with_scale: bool, **outputs: Tensor) -> dict[str, int]:
-    """What both compiled kernels take. The outputs are ``errors``, or those of ``_empty_alignment``."""
-    tensors = {"source": source, "target": target, **outputs}
-    assert all(tensor.is_contiguous() for tensor in tensors.values())
-    N, J, _ = source.shape
-    pointers = {name: tensor.data_ptr() for name, tensor in tensors.items()}
-    return {"float64": source.dtype == torch.float64, "poses": N, "joints": J, "with_scale": with_scale, **pointers}
+def _fit(with_scale: bool) -> list[int]:
+    return [FITS.index("similarity" if with_scale else "rigid")]
 
 
-if extension is not None:
-
-    @register_compiled(_forward, "cpu", "C++")
-    def _(source, target, with_scale):
-        outputs = _empty_alignment(source)
-        arguments = _arguments(source, target, with_scale, **outputs)
-        extension.procrustes_cpu(**arguments, threads=torch.get_num_threads())
-        return tuple(outputs.values())
-
-    @register_compiled(_errors, "cpu", "C++")
-    def _(source, target, with_scale):
-        errors = source.new_empty(source.shape[:2])
-        arguments = _arguments(source, target, with_scale, errors=errors)
-        extension.procrustes_cpu(**arguments, threads=torch.get_num_threads())
-        return errors
+def _compiled_errors(source, target, with_scale):
+    return compiled_errors(source, target, _fit(with_scale), "none", root=0)[0].view(source.shape[:2])
 
 
-if extension is not None and extension.cuda_version is not None:
+def _compiled_best_errors(source, target, with_scale):
+    errors, flipped = compiled_errors(source, target, _fit(with_scale), "best", root=0)
+    return errors.view(source.shape[:2]), flipped
 
-    def _queue(tensor: Tensor) -> dict[str, int]:
-        return {"device": tensor.device.index, "stream": torch.cuda.current_stream(tensor.device).cuda_stream}
 
-    @register_compiled(_forward, "cuda", "CUDA")
-    def _(source, target, with_scale):
-        outputs = _empty_alignment(source)
-        extension.procrustes_cuda(**_arguments(source, target, with_scale, **outputs), **_queue(source))
-        return tuple(outputs.values())
-
-    @register_compiled(_errors, "cuda", "CUDA")
-    def _(source, target, with_scale):
-        errors = source.new_empty(source.shape[:2])
-        extension.procrustes_cuda(**_arguments(source, target, with_scale, errors=errors), **_queue(source))
-        return errors
+_COMPILED = {_forward: _compiled, _errors: _compiled_errors, _best_errors: _compiled_best_errors}
+for _operator, _function in _COMPILED.items():
+    if extension is not None:
+        register_compiled(_operator, "cpu", "C++")(_function)
+    if extension is not None and extension.cuda_version is not None:
+        register_compiled(_operator, "cuda", "CUDA")(_function)
 
 
 @torch.library.custom_op("ites_fast::procrustes_backward", mutates_args=())

@@ -40,6 +40,23 @@ def procrustes_errors(source: Tensor, target: Tensor, with_scale: bool = True) -
     return torch.linalg.vector_norm(aligned - center(target)[0], dim=-1)
 
 
+def procrustes_best_errors(source: Tensor, target: Tensor, with_scale: bool = True) -> tuple[Tensor, Tensor]:
+    """``procrustes_errors`` of each pose or of its mirror image in depth (z negated), whichever has the smaller mean.
+
+    Returns:
+        Distances (N, J) in the unit of ``target``, and whether the mirror image was strictly better (N), bool.
+    """
+    errors = procrustes_errors(source, target, with_scale)
+    mirrored = procrustes_errors(mirror(source), target, with_scale)
+    flipped = mirrored.mean(dim=1) < errors.mean(dim=1)
+    return torch.where(flipped[:, None], mirrored, errors), flipped
+
+
+def mirror(pose: Tensor) -> Tensor:
+    """Negate z, the depth, of poses (N, J, 3)."""
+    return pose * pose.new_tensor([1, 1, -1])
+
+
 def center(pose: Tensor) -> tuple[Tensor, Tensor]:
     """Split poses (N, J, 3) into joints about the centroid (N, J, 3) and the centroid (N, 3).
 
