@@ -74,7 +74,7 @@ def _training(runs: Sequence[dict[str, Any]]) -> list[str]:
     titles = [f"{stage} {name}" for stage, name in columns]
     lines = [
         "**Training**: losses (not weighted, body units, mean of the last 100 steps) and seconds of CPU time, on a "
-        "machine that other processes shared: [student_cpu.md](student_cpu.md) compares the speed",
+        "machine that other processes shared: [benchmarks.md](benchmarks.md) compares the speed",
         "",
         row("", "seed", *titles, "teacher CPU s", "student CPU s"),
         "|---|--:|" + "--:|" * (len(columns) + 2),

@@ -1,13 +1,15 @@
 """``agcn``: one adaptive graph convolution layer in training, forward and backward.
 
 Bytes are those of the features and their gradients and of the two batch norms, which read a batch twice: what a layer
-moves at least. The products are counted as they are after the re-expression.
+moves at least. The products are counted as they are after the re-expression. "torch_geometric" is a dense graph
+convolution of the same size with batch norm and ReLU: it has no nonphysical graph and one edge matrix for all channels,
+so it does less, and is shown without being a rival.
 """
 
 import pytest
 import torch
 
-from bench.harness import Work
+from bench.arms import Arm, Missing, Work, optional
 from ites_fast import ops, reference
 from ites_fast.models import AdaptiveGCN
 from ites_fast.reference.norm_relu import Norm
@@ -24,6 +26,23 @@ FLOPS_A_POSE = {
 }
 
 
+def dense_convolution(features, mixing, grad_output) -> Arm | Missing:
+    """An arm with the dense graph convolution of PyTorch Geometric, if it is installed."""
+
+    def build(layers):
+        convolution = layers.DenseGraphConv(CHANNELS, CHANNELS).to(features.device)
+        norm = torch.nn.BatchNorm1d(CHANNELS).to(features.device)
+        leaves = [features, *convolution.parameters(), *norm.parameters()]
+
+        def run():
+            output = norm(convolution(features, mixing).flatten(0, 1)).relu().view_as(features)
+            return torch.autograd.grad(output, leaves, grad_output)
+
+        return Arm(run, compared=False, is_rival=False)
+
+    return optional("torch_geometric.nn", build)
+
+
 @pytest.mark.poses(cpu=(128, 512), cuda=(128, 512, 4096, 16384))
 @pytest.mark.parametrize("variant", ["official", "paper"])
 def bench_forward_backward(measure, device, variant, poses):
@@ -34,6 +53,7 @@ def bench_forward_backward(measure, device, variant, poses):
     mixing = network.mixing_matrices()[layer.physical].detach().requires_grad_()
     grad_output = torch.randn(poses, JOINTS, CHANNELS, device=device)
     leaves = [features, mixing, *(p for name, p in layer.named_parameters() if not name.endswith(CONSTANT))]
+    one_matrix = mixing.detach().view(-1, JOINTS, JOINTS)[0]
     if variant == "official":
         torch.nn.init.ones_(layer.nonphysical.norm.weight)  # zero would leave the nonphysical graph without gradient
 
@@ -46,6 +66,7 @@ def bench_forward_backward(measure, device, variant, poses):
         "ites_fast": lambda: step(ops.agcn),
         "eager": lambda: step(reference.agcn),
         **measure.compiled(reference.agcn, step),
+        "torch_geometric, less work": dense_convolution(features, one_matrix, grad_output),
     }
     work = Work(
         "agcn",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.harness import Arm, Missing, Work, optional
+from bench.arms import Arm, Missing, Work, optional
 from bench.roofline import nbytes
 from bench.steps import linear_flops, student_flops, views
 from ites_fast import reference

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from bench.harness import Arm, Work, optional
+from bench.arms import Arm, Work, optional
 from bench.roofline import nbytes
 from ites_fast import ops, reference
 from ites_fast.data import mocap17
 
 JOINTS = 17
-SCIPY_POSES = 500  # one at a time: few are enough to know
+SCIPY_POSES, NUMPY_POSES = 500, 65_536  # at most: what takes long is known from fewer
 FLOPS_OF_MOMENTS, FLOPS_OF_ERRORS = 48, 33  # of a joint
 FLOPS_OF_ROTATION = 700  # of a pose
-SIZES = pytest.mark.poses(cpu=(10_000, 100_000), cuda=(1000, 65_536, 543_344, 4_000_000))
+SIZES = pytest.mark.poses(cpu=(10_000, 100_000), cuda=(1000, 65_536, 543_344))
 FITS = ("similarity", "procrustes", "lstsq", "none")  # of an evaluation by the protocol "strict"
 
 
@@ -63,15 +63,15 @@ def work(operator, what, poses, moved, *, rotations=1, errors=1):
     """Work with FLOPs counted from the rotations that are found for a pose, and how often errors are taken."""
     a_joint = FLOPS_OF_MOMENTS + errors * FLOPS_OF_ERRORS
     flops = poses * (JOINTS * a_joint + rotations * FLOPS_OF_ROTATION)
-    precision = "float32, computed in float64"
-    return Work(operator, what, poses, moved, flops, precision=precision, settings={"joints": JOINTS})
+    settings = {"joints": JOINTS, "poses in": "float32"}
+    return Work(operator, what, poses, moved, flops, precision="float64", settings=settings)
 
 
 @SIZES
 def bench_errors(measure, device, poses):
     source, target = make(poses, device)
     arrays = source.cpu().numpy(), target.cpu().numpy()
-    few = [array[:SCIPY_POSES] for array in arrays]
+    some, few = ([array[:count] for array in arrays] for count in (NUMPY_POSES, SCIPY_POSES))
 
     def step(function):
         return function(source, target)
@@ -80,11 +80,11 @@ def bench_errors(measure, device, poses):
         "ites_fast": lambda: step(ops.procrustes_errors),
         "eager": lambda: step(reference.procrustes_errors),
         **measure.compiled(reference.procrustes_errors, step),
-        "numpy": Arm(lambda: numpy_errors(*arrays), in_torch=False),
+        "numpy": Arm(lambda: numpy_errors(*some), poses=min(poses, NUMPY_POSES), in_torch=False),
         "roma": optional("roma", lambda roma: Arm(lambda: roma_errors(roma, source, target))),
         "scipy": optional(
             "scipy.spatial.transform",
-            lambda transform: Arm(lambda: scipy_errors(transform, *few), poses=SCIPY_POSES, in_torch=False),
+            lambda transform: Arm(lambda: scipy_errors(transform, *few), poses=min(poses, SCIPY_POSES), in_torch=False),
         ),
     }
     if device.type == "cpu":
@@ -100,16 +100,17 @@ def bench_best_errors(measure, device, poses):
     flip = source.new_tensor([1.0, 1.0, -1.0])
 
     def step(function):
-        return function(source, target)
+        errors, flipped = function(source, target)
+        return errors, flipped.to(errors.dtype)
 
-    def two_passes():
+    def two_passes(source, target):
         errors, mirrored = ops.procrustes_errors(source, target), ops.procrustes_errors(source * flip, target)
         flipped = mirrored.mean(dim=1) < errors.mean(dim=1)
         return torch.where(flipped[:, None], mirrored, errors), flipped
 
     arms = {
         "ites_fast": lambda: step(ops.procrustes_best_errors),
-        "two passes": Arm(two_passes, is_rival=False),
+        "two passes": Arm(lambda: step(two_passes), is_rival=False),
         "eager": lambda: step(reference.procrustes_best_errors),
         **measure.compiled(reference.procrustes_best_errors, step),
     }

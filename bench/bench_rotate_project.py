@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.harness import Arm, Work
+from bench.arms import Arm, Work, optional
 from bench.roofline import nbytes
 from ites_fast import ops, reference
 
@@ -54,11 +54,19 @@ def bench_random_rotations(measure, device, poses):
         rotation = ops.random_rotations((DRAWS, poses), "vertical", generator=generator)
         return reference.rotate_project(pose, rotation, CAMERA_DEPTH)
 
+    def drawn_by_roma(roma):
+        def project():
+            rotation = roma.random_rotmat((DRAWS, poses), device=device)
+            return reference.rotate_project(pose, rotation, CAMERA_DEPTH)
+
+        return Arm(lambda: step(project), compared=False, is_rival=False)
+
     arguments = pose, 0, 0, DRAWS, "vertical", CAMERA_DEPTH
     arms = {
         "ites_fast": lambda: step(lambda: ops.random_rotate_project(*arguments)[0]),
         "eager": lambda: step(lambda: reference.random_rotate_project(*arguments)[0]),
         "eager, rotations of torch": Arm(lambda: step(drawn_by_torch), compared=False),
+        "roma, uniform rotations": optional("roma", drawn_by_roma),
         **measure.compiled(reference.random_rotate_project, lambda f: step(lambda: f(*arguments)[0])),
     }
     work = Work(

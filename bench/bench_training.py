@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import steps
-from bench.harness import Arm, Missing, Work
+from bench.arms import Arm, Missing, Work
 from bench.released import without_copies
 from bench.roofline import nbytes
 

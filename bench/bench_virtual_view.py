@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.harness import Work
+from bench.arms import Work
 from bench.roofline import nbytes
 from ites_fast import ops, reference
 

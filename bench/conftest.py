@@ -119,11 +119,3 @@ def _driver():
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
     except (OSError, subprocess.CalledProcessError, IndexError):
         return None
-
-
-@pytest.fixture
-def threads():
-    """Sets the number of threads of torch and of our kernels for one benchmark."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)

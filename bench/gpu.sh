@@ -84,8 +84,10 @@ sanitizers() {
 }
 
 bench() {
+    rm -f "$OUT/bench.json"
     "$PYTHON" -m pytest bench/ --benchmark-only --benchmark-json="$OUT/bench.json" -q -rs -p no:cacheprovider \
-        --bench-seconds "${BENCH_SECONDS:-430}" ${COMMIT:+--bench-commit "$COMMIT"} "${official[@]}"
+        --bench-seconds "${BENCH_SECONDS:-430}" ${COMMIT:+--bench-commit "$COMMIT"} "${official[@]}" || return 1
+    [[ -s $OUT/bench.json ]] || { echo "nothing was measured"; return 1; }
 }
 
 profile() {

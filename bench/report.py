@@ -151,6 +151,7 @@ def document(cases: Sequence[Case]) -> str:
 def draw(cases: Sequence[Case], path: Path) -> None:
     """Bars of the ratio to the best rival and of the percent of the roofline, one row a case."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     colours = {"cpu": "#1f78b4", "cuda": "#33a02c"}
     figure = Figure(figsize=(11, 1 + 0.32 * len(cases)), layout="constrained")
@@ -160,6 +161,7 @@ def draw(cases: Sequence[Case], path: Path) -> None:
     rows = range(len(cases))
     faster.barh(rows, [case.info["ratio"] - 1 for case in cases], left=1, color=colour)
     faster.set_xscale("log")
+    faster.xaxis.set_major_formatter("{x:g}")
     faster.axvline(1, color="#444444", linewidth=1)
     faster.set_yticks(rows, names, fontsize=7)
     faster.invert_yaxis()
@@ -167,6 +169,9 @@ def draw(cases: Sequence[Case], path: Path) -> None:
     roofline.barh(rows, [case.info["roofline_percent"] or 0 for case in cases], color=colour)
     roofline.set_xlabel("percent of the roofline")
     roofline.set_xlim(0, 100)
+    devices = sorted({case.info["device"] for case in cases})
+    bars = [Patch(color=colours[device], label=device) for device in devices]
+    figure.legend(handles=bars, loc="outside upper right", ncols=len(bars), frameon=False)
     figure.savefig(path, dpi=130)
 
 

@@ -20,7 +20,7 @@ namespace ites_fast {
 // instructions on the path of a processor that lacks them. No standard algorithm or container here, for that reason.
 namespace {
 
-// A tile of kRows rows and kPanels panels is summed in registers: 24 of the 32 of AVX-512, 12 of 16 else.
+// A tile of kRows rows and kPanels panels is summed in registers: 24 of 32 with AVX-512, 12 of 16 with AVX2, 8 else.
 #if defined(__AVX512F__)
 constexpr int kLanes = 16, kRows = 6, kPanels = 4;
 #elif defined(__AVX2__)

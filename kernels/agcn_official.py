@@ -16,7 +16,7 @@ launches and 566 KB backward, counted by a dispatch mode.
 
 Joints are padded to 16 or 32 rows and pairs to 16, the smallest block of a matrix product. What does not exist is
 loaded as zero and never written. Channels are cut into blocks that divide them. In float32 the inner dimension of a
-product is kept at 16 or 32, because a thread that computes without tensor cores holds all of it in registers, and what
+product is at most 32, because a thread that computes without tensor cores holds all of it in registers, and what
 does not depend on the pose is loaded again for each one (``disable_licm``), which keeps it in the cache instead.
 """
 
@@ -42,7 +42,7 @@ from ites_fast.kernels.norm_relu import normalise
 
 PAIRS = 16  # of joints, of a skeleton of 32; the smallest block of a matrix product
 MAX_JOINTS, MAX_INNER = 2 * PAIRS, 128
-BLOCK_R, BLOCK_C, BLOCK_K = 32, 64, 16
+BLOCK_R, BLOCK_C, BLOCK_K = 32, 64, 32
 BLOCK_P, MERGED_C, WARPS = 32, 16, 8
 
 
@@ -108,7 +108,7 @@ def project_pairs(
 def physical_sum(
     features_ptr, hidden_ptr, mixing_ptr, b, c,
     J: tl.constexpr, C: tl.constexpr, H: tl.constexpr,
-    BLOCK_J: tl.constexpr, BLOCK_S: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_J: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Features and physical graph (BLOCK_J, len(c)) of pose ``b``; joints that do not exist are zero."""
     j = tl.arange(0, BLOCK_J)
@@ -117,15 +117,11 @@ def physical_sum(
     features = tl.load(features_ptr + row * C + c[None, :], mask=mask, other=0.0)
     own = tl.load(hidden_ptr + row * H + c[None, :], mask=mask, other=0.0).to(tl.float32)
     own_mixing = tl.load(mixing_ptr + j * (J + 1), mask=j < J, other=0.0).to(tl.float32)
+    edges = mask & (j < J)[None, :] & (j[:, None] != j[None, :])
+    weights = tl.load(mixing_ptr + j[:, None] * J + j[None, :], mask=edges, other=0.0)
+    neighbours = tl.load(hidden_ptr + row * H + C + c[None, :], mask=mask, other=0.0)
     total = features.to(tl.float32) + own_mixing[:, None] * own
-    for start in range(0, BLOCK_J, BLOCK_S):
-        source = start + tl.arange(0, BLOCK_S)
-        edges = mask & (source < J)[None, :] & (j[:, None] != source[None, :])
-        weights = tl.load(mixing_ptr + j[:, None] * J + source[None, :], mask=edges, other=0.0)
-        neighbours_ptr = hidden_ptr + (b * J + source)[:, None] * H + C + c[None, :]
-        neighbours = tl.load(neighbours_ptr, mask=(source < J)[:, None], other=0.0)
-        total = tl.dot(weights.to(neighbours.dtype), neighbours, total, input_precision=PRECISION)
-    return total
+    return tl.dot(weights.to(neighbours.dtype), neighbours, total, input_precision=PRECISION)
 
 
 @triton.jit
@@ -151,7 +147,6 @@ def _agcn_official_fwd_kernel(
     BLOCK_J: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_I: tl.constexpr,
-    BLOCK_S: tl.constexpr,
     PAIRS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -179,7 +174,7 @@ def _agcn_official_fwd_kernel(
         w = tl.dot(affinity, pair_values, input_precision=PRECISION)
         tl.store(aggregated_ptr + at, w, mask=(j < J)[:, None])
         q = physical_sum(
-            features_ptr, hidden_ptr, mixing_ptr, b, c, J, C, 2 * C + 2 * INNER, BLOCK_J, BLOCK_S, PRECISION
+            features_ptr, hidden_ptr, mixing_ptr, b, c, J, C, 2 * C + 2 * INNER, BLOCK_J, PRECISION
         )  # fmt: skip
         tl.store(summed_ptr + at, q, mask=(j < J)[:, None])
 
@@ -305,7 +300,7 @@ def agcn_official_fwd(
         _agcn_official_fwd_kernel[P, C // block_c](
             features, hidden, mixing, query, query_bias, key, output_weight, output_offset,
             affinity, pair_values, mixed, aggregated, partial, B, range_poses,
-            J, C, inner, block_of(J, MAX_JOINTS), block_c, BLOCK_K, BLOCK_K, PAIRS, matmul_precision(), num_warps=WARPS,
+            J, C, inner, block_of(J, MAX_JOINTS), block_c, BLOCK_K, PAIRS, matmul_precision(), num_warps=WARPS,
         )  # fmt: skip
         _agcn_official_merge_kernel[(triton.cdiv(C, MERGED_C),)](
             partial, inner_scale, mean, var, inner_mean, inner_var, N, range_poses * J, eps, C, BLOCK_P, MERGED_C
@@ -334,10 +329,10 @@ def _builds() -> Iterator[Build]:
         rows = {"C": 128, "BLOCK_R": BLOCK_R, "BLOCK_C": BLOCK_C}
         yield Build(kernel, types_of(kernel, data), rows, max_registers=80)
     kernel = _agcn_official_fwd_kernel
-    blocks = {"BLOCK_J": 32, "BLOCK_C": BLOCK_C, "BLOCK_I": BLOCK_K, "BLOCK_S": BLOCK_K, "PAIRS": PAIRS}
+    blocks = {"BLOCK_J": 32, "BLOCK_C": BLOCK_C, "BLOCK_I": BLOCK_K, "PAIRS": PAIRS}
     for data, precision in (("fp32", "ieee"), ("fp32", "tf32"), ("bf16", "ieee")):
         layer = {"J": 17, "C": 128, "INNER": 64, "PRECISION": precision}
-        yield Build(kernel, types_of(kernel, data), layer | blocks, WARPS, max_registers=128)
+        yield Build(kernel, types_of(kernel, data), layer | blocks, WARPS, max_registers=144)
 
 
 BUILDS = tuple(_builds())

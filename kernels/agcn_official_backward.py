@@ -385,7 +385,8 @@ def _builds() -> Iterator[Build]:
     blocks = {"BLOCK_J": 32, "BLOCK_C": BACKWARD_C, "BLOCK_I": 64, "PAIRS": PAIRS}
     for data, precision in (("fp32", "ieee"), ("fp32", "tf32"), ("bf16", "ieee")):
         layer = {"J": 17, "C": 128, "INNER": 64, "PRECISION": precision}
-        yield Build(kernel, types_of(kernel, data), layer | blocks, WARPS)
+        most = 248 if precision == "tf32" else 192
+        yield Build(kernel, types_of(kernel, data), layer | blocks, WARPS, max_registers=most)
 
 
 BUILDS = tuple(_builds())

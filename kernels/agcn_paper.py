@@ -363,7 +363,7 @@ def _builds() -> Iterator[Build]:
         layer["PRECISION"] = precision
         most = 176 if precision == "ieee" and data == "fp32" else 104
         yield Build(_agcn_paper_fwd_kernel, _types(_agcn_paper_fwd_kernel, data), layer, max_registers=most)
-        yield Build(_agcn_paper_bwd_kernel, _types(_agcn_paper_bwd_kernel, data), layer, max_registers=128)
+        yield Build(_agcn_paper_bwd_kernel, _types(_agcn_paper_bwd_kernel, data), layer, max_registers=160)
 
 
 BUILDS = tuple(_builds())

@@ -290,13 +290,13 @@ def _builds(J: int, D: int, dtype: str) -> list[Build]:
     sizes = dict.fromkeys(("S", "B", "joints", "views"), "i32")
     scalars = dict.fromkeys(("count", "camera_depth", "min_depth"), "fp32")
     types = pointers | {"partial_ptr": "*fp32"} | sizes | scalars
-    flat = {"BLOCK": BLOCK}
+    flat, registers = {"BLOCK": BLOCK}, 64 if J <= 32 else 120
     return [
         Build(_cycle_loss_fwd_kernel, types, {"D": D} | flat, max_registers=32),
         Build(_cycle_loss_bwd_kernel, types, {"D": D} | flat, max_registers=40),
         Build(_depth_cycle_loss_fwd_kernel, types, {"J": J} | flat, max_registers=32),
         Build(_depth_cycle_loss_bwd_kernel, types, {"J": J} | flat, max_registers=40),
-        Build(_depth_cycle_loss_rotation_bwd_kernel, types, {"J": J} | tile(J), POSE_WARPS, max_registers=64),
+        Build(_depth_cycle_loss_rotation_bwd_kernel, types, {"J": J} | tile(J), POSE_WARPS, registers),
     ]
 
 

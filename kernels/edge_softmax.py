@@ -109,8 +109,8 @@ def _builds(J: int, dtype: str) -> list[Build]:
     pointers = ("weights_ptr", "mixing_ptr", "grad_weights_ptr", "grad_mixing_ptr")
     types = dict.fromkeys(pointers, f"*{dtype}") | {"adjacency_ptr": "*i1", "matrices": "i32", "E": "i32"}
     return [
-        Build(_edge_softmax_fwd_kernel, types, _constants(J), max_registers=48),
-        Build(_edge_softmax_bwd_kernel, types, _constants(J), max_registers=72),
+        Build(_edge_softmax_fwd_kernel, types, _constants(J), max_registers=72),
+        Build(_edge_softmax_bwd_kernel, types, _constants(J), max_registers=80),
     ]
 
 

@@ -283,11 +283,12 @@ def _builds(J: int, dtype: str, with_scale: bool, per_joint: bool) -> list[Build
     scalars = dict.fromkeys(("count", "camera_depth", "min_depth"), "fp32")
     types = pointers | {"partial_ptr": "*fp32"} | sizes | scalars
     blocks, flags = {"J": J, **tile(J)}, {"WITH_SCALE": with_scale, "PER_JOINT": per_joint}
+    fwd, bwd, loss = (56, 80, 112) if J <= 32 else (96, 128, 184)  # registers
     return [
-        Build(_joint_errors_fwd_kernel, types, flags | blocks, POSE_WARPS, max_registers=255),
-        Build(_joint_errors_bwd_kernel, types, flags | blocks, POSE_WARPS, max_registers=255),
-        Build(_reprojection_loss_fwd_kernel, types, {"J": J, "BLOCK": BLOCK}, max_registers=255),
-        Build(_reprojection_loss_bwd_kernel, types, blocks, POSE_WARPS, max_registers=255),
+        Build(_joint_errors_fwd_kernel, types, flags | blocks, POSE_WARPS, fwd),
+        Build(_joint_errors_bwd_kernel, types, flags | blocks, POSE_WARPS, bwd),
+        Build(_reprojection_loss_fwd_kernel, types, {"J": J, "BLOCK": BLOCK}, max_registers=32),
+        Build(_reprojection_loss_bwd_kernel, types, blocks, POSE_WARPS, loss),
     ]
 
 

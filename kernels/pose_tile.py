@@ -48,7 +48,8 @@ def sum_over_joints(x, BLOCK_B: tl.constexpr, LANES: tl.constexpr):
 @triton.jit
 def load_joints(pointer, joint, mask):
     """The joints with these numbers of (..., 3): x, y, z as float32, zero where masked."""
-    return load_joint(pointer, joint, mask, 3)
+    x, y, z = load_joint(pointer, _flat(joint), _flat(mask), 3)
+    return tl.reshape(x, joint.shape), tl.reshape(y, joint.shape), tl.reshape(z, joint.shape)
 
 
 @triton.jit
@@ -60,15 +61,22 @@ def store_joints(pointer, joint, joints, mask):
 @triton.jit
 def load_image(pointer, joint, mask):
     """The image coordinates with these numbers of (..., 2), in one wide load: u, v, zero where masked."""
-    at = (joint * 2)[:, :, None] + tl.arange(0, 2)[None, None, :]
-    return tl.split(tl.load(pointer + at, mask=mask[:, :, None], other=0.0).to(tl.float32))
+    at = _flat(joint)[:, None] * 2 + tl.arange(0, 2)[None, :]
+    u, v = tl.split(tl.load(pointer + at, mask=_flat(mask)[:, None], other=0.0).to(tl.float32))
+    return tl.reshape(u, joint.shape), tl.reshape(v, joint.shape)
 
 
 @triton.jit
 def store_image(pointer, joint, u, v, mask):
     """Write u, v to the image coordinates with these numbers of (..., 2), in one wide store."""
-    at = (joint * 2)[:, :, None] + tl.arange(0, 2)[None, None, :]
-    tl.store(pointer + at, tl.join(u, v), mask=mask[:, :, None])
+    at = _flat(joint)[:, None] * 2 + tl.arange(0, 2)[None, :]
+    tl.store(pointer + at, tl.join(_flat(u), _flat(v)), mask=_flat(mask)[:, None])
+
+
+@triton.jit
+def _flat(x):
+    """In one dimension neighbouring lanes are neighbours in memory; of two, compilers choose one by its position."""
+    return tl.reshape(x, [x.numel])
 
 
 @triton.jit

@@ -192,7 +192,7 @@ def _builds():
         (17, True, None, (72, 112)),
         (17, False, None, (72, 144)),
         (17, False, "*fp32", (136, 176)),
-        (133, False, "*fp32", (144, 216)),
+        (133, False, "*fp32", (160, 216)),
     ):
         constants = {"J": J, "VERTICAL": vertical, **_tile(J), "counter_ptr": None}
         forward = scalars | dict.fromkeys(("pose_ptr", "uv_ptr"), "*fp32")
