@@ -99,11 +99,8 @@ void mix_joints(const Student& s, const float* mixing, int poses, const float* f
   }
 }
 
-// The greater of two, and NaN where either is.
-inline Lanes maximum(Lanes a, Lanes b) {
-  const Lanes greater = a > b ? a : b;
-  return a == a ? greater : a;
-}
+// Where one of a pair is NaN the other may win: the joint itself keeps the NaN, and the output gives it to its pose.
+inline Lanes maximum(Lanes a, Lanes b) { return a > b ? a : b; }
 
 void pool_pairs(const Student& s, int poses, const float* values_keys, float* pooled) {
   const int J = s.joints, C = s.channels;

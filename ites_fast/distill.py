@@ -22,7 +22,7 @@ from ites_fast.errors import InputError
 from ites_fast.evaluation import Evaluation, evaluate
 from ites_fast.figures import draw_losses
 from ites_fast.files import write_json
-from ites_fast.models import Lifter, SequenceLifter, frames_of, lifter_of, of_clips
+from ites_fast.models import Lifter, SequenceLifter, frames_of, lifter_of
 from ites_fast.models.temporal import is_power_of_three
 from ites_fast.option_checks import check_numbers
 from ites_fast.options import DistillOptions
@@ -148,7 +148,7 @@ def write_report(options: DistillRun, session: Session, size: dict[str, int]) ->
         student = load_lifter(output, device)
         for name, corruption in CONDITIONS.items():
             spoilt = corruption.apply(views)
-            evaluations.append(evaluate(of_clips(student, spoilt, device), spoilt, model=name, device=device))
+            evaluations.append(evaluate(student, spoilt, model=name, device=device))
     report = {
         "data": options.data,
         "split": "validation" if options.validation_subjects else "test",

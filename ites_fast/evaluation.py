@@ -14,6 +14,7 @@ from ites_fast.chunks import CHUNK, chunks
 from ites_fast.data.dataset import PoseDataset
 from ites_fast.errors import InputError
 from ites_fast.measures import evaluate_poses
+from ites_fast.models import of_clips
 from ites_fast.protocols import STRICT, Protocol
 from ites_fast.skeleton import Skeleton
 
@@ -122,6 +123,7 @@ def evaluate(
             prediction that is not finite.
     """
     _check(lifter, dataset)
+    lifter = of_clips(lifter, dataset, device)
     unit, unit_source = getattr(lifter, "metres_per_unit", None), STORED_UNIT
     if unit is None:
         unit, unit_source = METRES_PER_BODY_UNIT, ASSUMED_UNIT

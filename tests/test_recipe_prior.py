@@ -81,11 +81,11 @@ def test_every_switch_trains(prior_options, tmp_path):
         assert checkpoint.load_lifter(changed.output).lift(image).isfinite().all()
 
 
-@pytest.mark.parametrize("parts", ["halves", "both"])
+@pytest.mark.parametrize("parts", ["halves", "both", "conditional", "whole_conditional"])
 def test_densities_of_parts_train(prior_options, parts):
     train.main(replace(prior_options, flow=replace(prior_options.flow, parts=parts, mirror=False, balance=0.0)))
     density, _, _ = checkpoint.load_flow(Path(prior_options.output, "flow.safetensors"))
-    assert len(density.flows) == {"halves": 2, "both": 3}[parts]
+    assert len(density.flows) == {"halves": 2, "both": 3, "conditional": 2, "whole_conditional": 3}[parts]
 
 
 def test_validation_subjects_are_kept_out_and_reported_on(prior_options, monkeypatch):
