@@ -10,13 +10,13 @@ from ites_fast.corruption import FOCAL_PX
 from ites_fast.models import build_network
 from ites_fast.models.temporal import clip_ends, window
 from ites_fast.normalization import MIN_VISIBLE, Normalization
-from ites_fast.ops import rotate, rotate_project, unproject, vertical_rotation
+from ites_fast.ops import rotate, rotate_project, unproject, vertical_rotation, virtual_view
 from ites_fast.options import DistillOptions
 from ites_fast.prior_losses import bone_spread_loss
 from ites_fast.sides import mirrored
 from ites_fast.skeleton import Skeleton
 from ites_fast.teaching import in_view
-from ites_fast.views import camera_axes, draw_views, view_scale
+from ites_fast.views import camera_axes, draw_views
 
 
 class DistillStage:
@@ -130,11 +130,11 @@ class DistillStage:
             elevation_spread=cycle.elevation_spread,
             generator=generator,
         )
-        uv = rotate_project(pose, rotation, self.normalization.camera_depth).flatten(0, 1)  # (S * B, J, 2)
-        turned = rotate(pose, rotation).flatten(0, 1)  # (S * B, J, 3)
-        if self.normalization.scale == "pose":
-            scale = view_scale(uv, self.normalization.constant)
-            uv, turned = scale * uv, scale * turned
+        normalization = self.normalization
+        views = virtual_view(
+            pose, rotation, normalization.camera_depth, normalization.constant, normalization.scale == "pose"
+        )
+        uv, turned = (view.flatten(0, 1) for view in views)  # (S * B, J, 2), (S * B, J, 3)
         return (self._lift(uv, None) - turned).norm(dim=-1).mean()
 
 

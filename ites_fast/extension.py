@@ -9,4 +9,4 @@ try:
     extension = importlib.import_module("ites_fast._C")
 except ImportError as error:
     # pip hides the warning of the build, so the user hears of it here.
-    warnings.warn(f"procrustes runs the slower PyTorch reference: {error}", stacklevel=2)
+    warnings.warn(f"alignment and inference run the slower PyTorch reference: {error}", stacklevel=2)

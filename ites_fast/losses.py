@@ -5,8 +5,15 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ites_fast import ops
-from ites_fast.ops import cycle_loss, depth_cycle_loss, rotate, rotate_project, unproject
-from ites_fast.views import view_scale
+from ites_fast.ops import (
+    cycle_loss,
+    depth_cycle_loss,
+    rotate,
+    rotate_project,
+    unproject,
+    view_scale,
+    virtual_view,
+)
 
 
 def reprojection_loss(canonical: Tensor, rotation: Tensor, pose_2d: Tensor, camera_depth: float) -> Tensor:
@@ -105,12 +112,9 @@ def rotation_equivariance_loss(
         rms: with it, each virtual view is scaled to this root mean square about its root as real input is, and both
             sides are compared at that scale; ``pose`` then has its root, joint 0, at the origin.
     """
-    uv = rotate_project(pose, rotation, camera_depth)  # (S, B, J, 2)
     if rms is None:
+        uv = rotate_project(pose, rotation, camera_depth)  # (S, B, J, 2)
         depth = depth_of(uv.flatten(0, 1)).unflatten(0, uv.shape[:2])
         return depth_cycle_loss(depth, uv, pose, rotation, camera_depth)
-    scale = view_scale(uv, rms)  # (S, B, 1, 1)
-    uv = (scale * uv).flatten(0, 1)  # (S * B, J, 2)
-    lifted = unproject(uv, depth_of(uv), camera_depth)  # (S * B, J, 3)
-    turned = (scale * rotate(pose, rotation)).flatten(0, 1)
-    return cycle_loss(lifted, turned)
+    uv, turned = (view.flatten(0, 1) for view in virtual_view(pose, rotation, camera_depth, rms))
+    return cycle_loss(unproject(uv, depth_of(uv), camera_depth), turned)  # of (S * B, J, 3)

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from ites_fast.ops import random_rotations, rotation_from_vector, vertical_rotation
 
-SMALLEST_RMS = 1e-3
-
 
 def draw_views(
     shape: tuple[int, ...],
@@ -68,12 +66,3 @@ def camera_axes(elevation: Tensor, roll: Tensor | None = None) -> Tensor:
         return level
     sin, cos = roll.sin(), roll.cos()
     return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], -1).unflatten(-1, (3, 3)) @ level
-
-
-def view_scale(uv: Tensor, rms: float) -> Tensor:
-    """The factor that gives root-centred image coordinates (..., J, 2) the root mean square ``rms``: (..., 1, 1).
-
-    This is the per-pose scale of the input normalisation, applied to a virtual view.
-    """
-    size = uv.square().sum(dim=-1).mean(dim=-1).sqrt()  # (...,)
-    return (rms / size.clamp(min=SMALLEST_RMS))[..., None, None]

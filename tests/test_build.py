@@ -85,7 +85,7 @@ print(ites_fast.__file__, ites_fast.build_info()["operators"]["procrustes"]["cpu
 """
     process = run_python(site, script)
     assert process.stdout.split() == [str(site / "ites_fast" / "__init__.py"), "PyTorch"]
-    assert process.stderr.count("procrustes runs the slower PyTorch reference") == 1
+    assert process.stderr.count("alignment and inference run the slower PyTorch reference") == 1
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from ites_fast.views import draw_views, tilt, view_scale
+from ites_fast.ops import view_scale
+from ites_fast.views import draw_views, tilt
 
 UP = torch.tensor([0.0, -1.0, 0.0])  # y points down
 

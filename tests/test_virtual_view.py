@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from ites_fast import ops, reference
-from ites_fast.views import view_scale
 
 SHAPES = [(1, 1, 1), (4, 3, 16), (2, 17, 17), (1, 64, 2), (4, 0, 17)]  # (S, B, J)
 KERNEL_SHAPES = [(1, 1, 1), (2, 65, 1), (1, 33, 2), (2, 9, 16), (3, 5, 17), (1, 8, 25), (2, 3, 32), (1, 3, 133)]
@@ -39,7 +38,7 @@ def assert_matches(found, expected):
 def test_reference_is_made_of_its_parts(rescale):
     pose, rotation, _, _ = inputs(2, 3, 17)
     uv, turned = reference.rotate_project(pose, rotation, CAMERA_DEPTH), ops.rotate(pose, rotation)
-    scale = view_scale(uv, RMS) if rescale else torch.ones(2, 3, 1, 1, dtype=torch.float64)
+    scale = ops.view_scale(uv, RMS) if rescale else torch.ones(2, 3, 1, 1, dtype=torch.float64)
     found = reference.virtual_view(pose, rotation, CAMERA_DEPTH, RMS, rescale)
     torch.testing.assert_close(found, (scale * uv, scale * turned))
 
