@@ -138,6 +138,29 @@ def _agcn_paper_fwd_kernel(
     tl.store(partial_ptr + (2 * p + 1) * D + c, squares)
 
 
+def perceptrons(
+    hidden: Tensor,
+    query_hidden_bias: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_hidden_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hidden queries and keys (B, J, I) after their ReLU, queries and keys, from ``hidden`` (B, J, 2 D + 2 I)."""
+    (B, J, H), inner = hidden.shape, len(query_bias)
+    N, D = B * J, H // 2 - inner
+    query_hidden, key_hidden = hidden.new_empty(B, J, inner), hidden.new_empty(B, J, inner)
+    with torch.cuda.device_of(hidden):
+        _agcn_paper_hidden_kernel[(triton.cdiv(N, BLOCK_R),)](
+            *(hidden, query_hidden_bias, key_hidden_bias, query_hidden, key_hidden, N),
+            *(D, inner, BLOCK_R, block_of(inner, MAX_INNER)),
+        )
+    queries = torch.nn.functional.linear(query_hidden, query_weight, query_bias)
+    keys = torch.nn.functional.linear(key_hidden, key_weight, key_bias)
+    return query_hidden, key_hidden, queries, keys
+
+
 def agcn_paper_fwd(
     features: Tensor,
     mixing: Tensor,
@@ -158,22 +181,9 @@ def agcn_paper_fwd(
     (B, J, _), D, inner = features.shape, mixing.shape[0], query_bias.shape[0]
     N, block_c = B * J, channel_block(D, BLOCK_C)
     hidden = torch.nn.functional.linear(features, projection)
-    query_hidden, key_hidden = features.new_empty(B, J, inner), features.new_empty(B, J, inner)
-    with torch.cuda.device_of(features):
-        _agcn_paper_hidden_kernel[(triton.cdiv(N, BLOCK_R),)](
-            hidden,
-            query_hidden_bias,
-            key_hidden_bias,
-            query_hidden,
-            key_hidden,
-            N,
-            D,
-            inner,
-            BLOCK_R,
-            block_of(inner, MAX_INNER),
-        )
-    queries = torch.nn.functional.linear(query_hidden, query_weight, query_bias)
-    keys = torch.nn.functional.linear(key_hidden, key_weight, key_bias)
+    query_hidden, key_hidden, queries, keys = perceptrons(
+        hidden, query_hidden_bias, query_weight, query_bias, key_hidden_bias, key_weight, key_bias
+    )
     affinity = features.new_empty(B, J, J)
     physical, mixed = features.new_empty(B, J, D), features.new_empty(B, J, D)
     range_poses = rows_per_program(B, 1)
@@ -343,7 +353,7 @@ def agcn_paper_bwd(
     )
 
 
-def _types(kernel, data: str) -> dict[str, str]:
+def types_of(kernel, data: str) -> dict[str, str]:
     """Types of a kernel's arguments: sums, statistics and norms in float32, other tensors in ``data``."""
     in_float32 = ("partial_ptr", "sums_ptr", "var_ptr", "scale_ptr", "shift_ptr")
     numbers = {"eps": "fp32"} | dict.fromkeys(("N", "B", "range_poses"), "i32")
@@ -357,13 +367,13 @@ def _builds() -> Iterator[Build]:
     for data in ("fp32", "bf16"):
         rows = {"D": 128, "INNER": 64, "BLOCK_R": BLOCK_R, "BLOCK_I": 64}
         for kernel in (_agcn_paper_hidden_kernel, _agcn_paper_hidden_bwd_kernel):
-            yield Build(kernel, _types(kernel, data), rows, max_registers=64)
+            yield Build(kernel, types_of(kernel, data), rows, max_registers=64)
     for data, precision in (("fp32", "ieee"), ("fp32", "tf32"), ("bf16", "ieee")):
         layer = {"J": 17, "D": 128, "INNER": 64, "BLOCK_J": 32, "BLOCK_C": BLOCK_C, "BLOCK_I": BLOCK_I}
         layer["PRECISION"] = precision
         most = 176 if precision == "ieee" and data == "fp32" else 104
-        yield Build(_agcn_paper_fwd_kernel, _types(_agcn_paper_fwd_kernel, data), layer, max_registers=most)
-        yield Build(_agcn_paper_bwd_kernel, _types(_agcn_paper_bwd_kernel, data), layer, max_registers=160)
+        yield Build(_agcn_paper_fwd_kernel, types_of(_agcn_paper_fwd_kernel, data), layer, max_registers=most)
+        yield Build(_agcn_paper_bwd_kernel, types_of(_agcn_paper_bwd_kernel, data), layer, max_registers=160)
 
 
 BUILDS = tuple(_builds())

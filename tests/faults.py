@@ -344,4 +344,18 @@ FAULTS = (
         "[first, 0 * context]",
         "tests/test_flow.py",
     ),
+    Fault(
+        "inference drops the factor of the inner batch norm",
+        "kernels/agcn_official_inference.py",
+        "total += tl.load(inner_factor_ptr + c).to(tl.float32)[None, :] * aggregated",
+        "total += aggregated",
+        "tests/test_agcn_kernels.py",
+    ),
+    Fault(
+        "inference of the paper's layer leaves out the inner ReLU",
+        "kernels/agcn_paper_inference.py",
+        "mixed = tl.maximum(physical, 0.0, tl.PropagateNan.ALL) + attention",
+        "mixed = physical + attention",
+        "tests/test_agcn_kernels.py",
+    ),
 )

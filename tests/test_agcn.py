@@ -102,6 +102,8 @@ def test_inference_matches_reference(physical, nonphysical, device):
     output, returned = inputs.layer(ops.agcn, leaves, statistics)
     torch.testing.assert_close(output, expected)
     assert flat(returned) == flat(statistics)
+    with torch.no_grad():
+        torch.testing.assert_close(inputs.layer(ops.agcn, leaves, statistics)[0], expected)
     torch.testing.assert_close(
         torch.autograd.grad(output.sin().sum(), leaves), torch.autograd.grad(expected.sin().sum(), leaves)
     )
@@ -177,6 +179,28 @@ ARGUMENTS = {"agcn_official": official_arguments, "agcn_paper": paper_arguments}
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_op_registration(name, J, device):
     torch.library.opcheck(getattr(torch.ops.ites_fast, name).default, ARGUMENTS[name](3, J, device))
+
+
+@pytest.mark.parametrize("J", [1, 4, 17])
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_registration_of_inference(name, J, device):
+    """Its arguments are those of the training step, with factors of the same shapes in the place of the norms."""
+    arguments = tuple(argument.detach() for argument in ARGUMENTS[name](3, J, device))
+    torch.library.opcheck(getattr(torch.ops.ites_fast, f"{name}_inference").default, arguments)
+
+
+def test_an_exported_layer_has_no_operators_of_ours():
+    class Layer(torch.nn.Module):
+        def forward(self, features):
+            channels = inputs.leaves[-1].shape[0]
+            statistics = Statistics(torch.zeros(channels).double(), torch.ones(channels).double())
+            leaves = [features, *inputs.leaves[1:]]
+            return inputs.layer(ops.agcn, leaves, LayerStatistics(statistics, statistics))[0]
+
+    inputs = Inputs(2, 17, "shared", "concat")
+    with torch.no_grad():
+        exported = torch.export.export(Layer(), (inputs.leaves[0],))
+    assert "ites_fast" not in str(exported.graph)
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

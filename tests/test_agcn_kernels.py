@@ -5,8 +5,8 @@ import torch
 
 from ites_fast import ops, reference
 from ites_fast.ops import agcn_official, agcn_paper, compiled
-from ites_fast.reference.agcn import ChannelGraph, ConcatGraph, SharedGraph, SoftmaxGraph
-from ites_fast.reference.norm_relu import EPS, Norm
+from ites_fast.reference.agcn import ChannelGraph, ConcatGraph, LayerStatistics, SharedGraph, SoftmaxGraph
+from ites_fast.reference.norm_relu import EPS, Norm, Statistics
 
 C, INNER = 32, 16
 SHAPES = [(3, 1), (2, 2), (2, 16), (2, 17), (1, 25), (1, 32)]  # (B, J)
@@ -145,6 +145,54 @@ def assert_matches(layer, dtype=torch.float32):
 @pytest.mark.parametrize("kind", [Official, Paper])
 def test_kernels_match_reference(kind, B, J, kernel_device):
     assert_matches(kind(B, J, kernel_device))
+
+
+def inference_kernel(kind):
+    if kind is Official:
+        from ites_fast.kernels.agcn_official_inference import agcn_official_inference_fwd as kernel
+    else:
+        from ites_fast.kernels.agcn_paper_inference import agcn_paper_inference_fwd as kernel
+    return kernel
+
+
+class Inference:
+    """The layer ``inputs`` with running statistics: the truth, and ``ops.agcn`` in float32."""
+
+    def __init__(self, inputs):
+        draws = torch.rand(4, inputs.grad_output.shape[2], generator=torch.Generator().manual_seed(7)).double()
+        mean, var, *inner = draws.to(inputs.grad_output.device)
+        self.inputs = inputs
+        inner = Statistics(*inner) if isinstance(inputs, Official) else None
+        self.statistics = LayerStatistics(Statistics(mean, var + 0.5), inner)
+
+    def truth(self):
+        leaves = self.inputs.leaves
+        return reference.agcn(*leaves[:2], *self.inputs.graphs(leaves), self.statistics)[0].float()
+
+    def operator(self):
+        leaves = [leaf.float() for leaf in self.inputs.leaves]
+        statistics = [None if s is None else Statistics(s.mean.float(), s.var.float()) for s in self.statistics]
+        with torch.no_grad():
+            return ops.agcn(*leaves[:2], *self.inputs.graphs(leaves), LayerStatistics(*statistics))[0]
+
+
+@pytest.mark.parametrize(("B", "J"), [*SHAPES, (0, 17)])
+@pytest.mark.parametrize("kind", [Official, Paper])
+def test_inference_kernel_matches_reference(kind, B, J, kernel_device, monkeypatch):
+    case = Inference(kind(B, J, kernel_device))
+    torch.testing.assert_close(case.operator(), case.truth(), rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(agcn_official if kind is Official else agcn_paper, "inference", inference_kernel(kind))
+    output = case.operator()
+    torch.testing.assert_close(output, case.truth(), rtol=1e-4, atol=1e-4)
+    assert torch.equal(output, case.operator())
+
+
+@pytest.mark.parametrize("kind", [Official, Paper])
+def test_inference_kernel_keeps_a_nan_to_its_pose(kind, kernel_device, monkeypatch):
+    inputs = kind(3, 17, kernel_device)
+    inputs.leaves[0][1, 4, 2] = float("nan")
+    monkeypatch.setattr(agcn_official if kind is Official else agcn_paper, "inference", inference_kernel(kind))
+    assert Inference(inputs).operator().isnan().flatten(1).any(dim=1).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("kind", [Official, Paper])

@@ -29,7 +29,8 @@ def agcn(
     """One layer: physical graph plus nonphysical graph, batch norm, ReLU. See ``reference.agcn``.
 
     In training, the released code's pair of graphs and the paper's pair are one operator each, with its own backward:
-    ``agcn_official`` and ``agcn_paper``. Any other pair is differentiated by PyTorch up to the batch norm.
+    ``agcn_official`` and ``agcn_paper``; with statistics and without a gradient they are ``agcn_official_inference``
+    and ``agcn_paper_inference``. Any other pair is differentiated by PyTorch up to the batch norm.
 
     Args:
         features: (B, J, C).
@@ -57,12 +58,11 @@ def agcn(
         return _paper(features, mixing, physical, nonphysical, norm)
     if official:
         return _official_inference(features, mixing, physical, nonphysical, norm, statistics), statistics
+    if paper:
+        return _paper_inference(features, mixing, physical, nonphysical, norm, statistics.layer), statistics
     inner = statistics and statistics.inner
     if isinstance(physical, SharedGraph) and nonphysical is None:
         mixed = _shared_graph(features, mixing, physical)
-    elif paper:
-        folded = agcn_paper.fold(physical, nonphysical)
-        mixed = agcn_paper.mix(features.contiguous(), mixing, physical.adjacency, folded).mixed
     else:
         mixed, inner = graph_sum(features, mixing, physical, nonphysical, inner)
     output, layer = norm_relu(mixed, norm, statistics and statistics.layer)
@@ -136,7 +136,31 @@ def _official_inference(
     factor = norm.scale * (layer.var + EPS).rsqrt()
     inner_factor = nonphysical.norm.scale * (inner.var + EPS).rsqrt()
     constant = physical.bias + nonphysical.norm.shift + inner_factor * (nonphysical.output_bias - inner.mean)
-    features = features.contiguous()
-    hidden, _, _, aggregated = agcn_official.aggregate(features, agcn_official.fold(physical, nonphysical))
-    mixed = agcn_official.mix(features, mixing, hidden, aggregated, inner_factor)
-    return torch.addcmul(factor * (constant - layer.mean) + norm.shift, mixed, factor).relu_()
+    factors = (inner_factor, factor, factor * (constant - layer.mean) + norm.shift)
+    folded = agcn_official.fold(physical, nonphysical)
+    if not _in_one_operator():
+        return agcn_official.inference_in_pytorch(features.contiguous(), mixing, folded, *factors)
+    return agcn_official.inference(features.contiguous(), mixing.contiguous(), *folded, *factors)
+
+
+def _paper_inference(
+    features: Tensor,
+    mixing: Tensor,
+    physical: ChannelGraph,
+    nonphysical: SoftmaxGraph,
+    norm: Norm,
+    statistics: Statistics,
+) -> Tensor:
+    """The paper's layer with its batch norm folded into one factor and one constant for each channel."""
+    factor = norm.scale * (statistics.var + EPS).rsqrt()
+    factors = (factor, norm.shift - factor * statistics.mean)
+    folded = agcn_paper.fold(physical, nonphysical)
+    features, mixing, adjacency = features.contiguous(), mixing.contiguous(), physical.adjacency.contiguous()
+    if not _in_one_operator():
+        return agcn_paper.inference_in_pytorch(features, mixing, adjacency, folded, *factors)
+    return agcn_paper.inference(features, mixing, adjacency, *folded, *factors)
+
+
+def _in_one_operator() -> bool:
+    """Whether inference may be one operator: it has no gradient, and would be foreign in an exported network."""
+    return not (torch.is_grad_enabled() or torch.compiler.is_exporting())

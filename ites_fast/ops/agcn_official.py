@@ -134,6 +134,61 @@ def _(features, mixing, projection, query, query_bias, key, output_weight, outpu
     return agcn_official_fwd(features, mixing, *folded, inner_scale, scale, shift, EPS)
 
 
+@torch.library.custom_op("ites_fast::agcn_official_inference", mutates_args=())
+def inference(
+    features: Tensor,
+    mixing: Tensor,
+    projection: Tensor,
+    query: Tensor,
+    query_bias: Tensor,
+    key: Tensor,
+    output_weight: Tensor,
+    output_offset: Tensor,
+    inner_factor: Tensor,
+    factor: Tensor,
+    constant: Tensor,
+) -> Tensor:
+    """Run one layer in inference, without a gradient: ``relu(factor * (x + physical + k * aggregated) + constant)``.
+
+    Args:
+        features: x (B, J, C).
+        mixing: edge matrix (J, J).
+        projection, query, query_bias, key, output_weight, output_offset: the fields of ``Folded``.
+        inner_factor: k (C,), what the inner batch norm multiplies by.
+        factor: what the layer's batch norm multiplies by (C,).
+        constant: everything that both batch norms and the biases add (C,).
+
+    Returns:
+        Features (B, J, C).
+    """
+    folded = Folded(projection, query, query_bias, key, output_weight, output_offset)
+    return inference_in_pytorch(features, mixing, folded, inner_factor, factor, constant)
+
+
+def inference_in_pytorch(
+    features: Tensor, mixing: Tensor, folded: Folded, inner_factor: Tensor, factor: Tensor, constant: Tensor
+) -> Tensor:
+    """``inference`` as PyTorch differentiates it."""
+    hidden, _, _, aggregated = aggregate(features, folded)
+    mixed = mix(features, mixing, hidden, aggregated, inner_factor)
+    return torch.addcmul(constant, mixed, factor).relu_()
+
+
+@register_triton(inference)
+def _(features, mixing, projection, query, query_bias, key, output_weight, output_offset, *factors):
+    folded = Folded(projection, query, query_bias, key, output_weight, output_offset)
+    if not _fits_kernels(features, key):
+        return inference_in_pytorch(features, mixing, folded, *factors)
+    from ites_fast.kernels.agcn_official_inference import agcn_official_inference_fwd
+
+    return agcn_official_inference_fwd(features, mixing, *folded, *factors)
+
+
+@inference.register_fake
+def _(features, *_):
+    return torch.empty_like(features)
+
+
 def _fits_kernels(features: Tensor, key: Tensor) -> bool:
     """Whether there are kernels for features (B, J, C) of this kind, with keys (I,)."""
     _, J, C = features.shape

@@ -185,6 +185,63 @@ def _(grad_output, features, mixing, adjacency, projection, query_weight, key_we
     return agcn_paper_bwd(grad_output, features, *parameters, *saved, EPS)
 
 
+@torch.library.custom_op("ites_fast::agcn_paper_inference", mutates_args=())
+def inference(
+    features: Tensor,
+    mixing: Tensor,
+    adjacency: Tensor,
+    projection: Tensor,
+    query_hidden_bias: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_hidden_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+    factor: Tensor,
+    constant: Tensor,
+) -> Tensor:
+    """Run one layer in inference, without a gradient: ``relu(factor * (physical + nonphysical) + constant)``.
+
+    Args:
+        features: x (B, J, C).
+        mixing: edge matrices (D, J, J).
+        adjacency: where they may differ from zero (J, J), boolean.
+        projection, query_hidden_bias, query_weight, query_bias, key_hidden_bias, key_weight, key_bias: the fields of
+            ``Folded``.
+        factor: what the layer's batch norm multiplies by (D,).
+        constant: what it adds (D,).
+
+    Returns:
+        Features (B, J, D).
+    """
+    queries = (query_hidden_bias, query_weight, query_bias)
+    folded = Folded(projection, *queries, key_hidden_bias, key_weight, key_bias)
+    return inference_in_pytorch(features, mixing, adjacency, folded, factor, constant)
+
+
+def inference_in_pytorch(
+    features: Tensor, mixing: Tensor, adjacency: Tensor, folded: Folded, factor: Tensor, constant: Tensor
+) -> Tensor:
+    """``inference`` as PyTorch differentiates it."""
+    return torch.addcmul(constant, mix(features, mixing, adjacency, folded).mixed, factor).relu_()
+
+
+@register_triton(inference)
+def _(features, mixing, adjacency, *parameters):
+    *folded, factor, constant = parameters
+    folded = Folded(*folded)
+    if not _fits_kernels(features, mixing, folded.query_weight):
+        return inference_in_pytorch(features, mixing, adjacency, folded, factor, constant)
+    from ites_fast.kernels.agcn_paper_inference import agcn_paper_inference_fwd
+
+    return agcn_paper_inference_fwd(features, mixing, adjacency, *folded, factor, constant)
+
+
+@inference.register_fake
+def _(features, mixing, *_):
+    return features.new_empty(*features.shape[:2], mixing.shape[0])
+
+
 def _fits_kernels(features: Tensor, mixing: Tensor, query_weight: Tensor) -> bool:
     """Whether there are kernels for features (B, J, C) of this kind, with D channels out and I inner channels."""
     J, D, inner = features.shape[1], mixing.shape[0], query_weight.shape[0]
