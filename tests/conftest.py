@@ -1,6 +1,5 @@
 """Settings of every test (deterministic algorithms, no TF32, the device to run on), and small training runs."""
 
-import importlib.util
 import os
 import sys
 from dataclasses import replace
@@ -13,6 +12,7 @@ import torch
 from ites_fast import cli, train
 from ites_fast.config import PRESETS, TrainOptions
 from ites_fast.data import mocap17
+from ites_fast.ops.compiled import HAS_TRITON
 
 # Where there is no GPU, Triton's kernels are interpreted on CPU tensors. Triton reads this when a kernel is defined.
 if not torch.cuda.is_available():
@@ -37,7 +37,7 @@ def device(request) -> torch.device:
 @pytest.fixture
 def kernel_device() -> torch.device:
     """Where Triton's kernels run: on CUDA, or interpreted on the CPU. An interpreted program takes milliseconds."""
-    if importlib.util.find_spec("triton") is None:
+    if not HAS_TRITON:
         pytest.skip("needs triton")
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from ites_fast import reference
 from ites_fast.ops.compiled import register_triton
 from ites_fast.ops.cycle_loss import distance_gradient
-from ites_fast.reference.rotate_project import rotate
+from ites_fast.ops.rotate_project import distance, project_backward, rotate_backward
 
 
 def joint_errors(pred: Tensor, target: Tensor, *, root: int | None = 0, with_scale: bool = False) -> Tensor:
@@ -202,17 +202,12 @@ def _(canonical, rotation, pose_2d, camera_depth):
 def _loss_gradients(
     grad_loss: Tensor, canonical: Tensor, rotation: Tensor, pose_2d: Tensor, camera_depth: float, with_pose_2d: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    turned = rotate(canonical, rotation)  # (B, J, 3)
-    distance = turned[..., 2:] + camera_depth
-    clamped = distance.clamp(min=reference.MIN_DEPTH)
-    uv = turned[..., :2] / clamped
+    uv = reference.rotate_project(canonical, rotation, camera_depth)  # (B, J, 2)
     grad_uv = distance_gradient(uv - pose_2d, grad_loss)
-    grad_xy = grad_uv / clamped
-    grad_z = -(grad_xy * uv).sum(dim=-1, keepdim=True) * (distance >= reference.MIN_DEPTH)
-    grad_turned = torch.cat([grad_xy, grad_z], dim=-1)
-    grad_canonical = torch.einsum("bji,bik->bjk", grad_turned, rotation).contiguous()
-    grad_rotation = torch.einsum("bji,bjk->bik", grad_turned, canonical).contiguous()
-    return grad_canonical, grad_rotation, -grad_uv if with_pose_2d else pose_2d.new_empty(0)
+    draws = rotation[None]  # one a pose
+    grad_turned = project_backward(grad_uv[None], uv[None], distance(canonical, draws, camera_depth))
+    grad_canonical, grad_rotation = rotate_backward(grad_turned, canonical, draws)
+    return grad_canonical, grad_rotation[0], -grad_uv if with_pose_2d else pose_2d.new_empty(0)
 
 
 @torch.library.custom_op("ites_fast::reprojection_loss_backward", mutates_args=())
