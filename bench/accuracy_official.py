@@ -41,7 +41,7 @@ from ites_fast.data import load
 from ites_fast.data.dataset import PoseDataset
 from ites_fast.evaluation import evaluate
 from ites_fast.files import atomic_path, write_json
-from ites_fast.models import Lifter
+from ites_fast.models import ViewLifter
 from ites_fast.recipes import train_recipe
 from ites_fast.run_data import TrainingViews, load_training_views
 from ites_fast.sampling import EpochSampler
@@ -56,13 +56,13 @@ EVALUATION_BATCH = 1024
 
 @dataclass
 class Pose:
-    """What ``Lifter`` reads from a network that gives poses."""
+    """What ``ViewLifter`` reads from a network that gives poses."""
 
     pose_3d: Tensor
 
 
 class Reading(nn.Module):
-    """One way to read a network's output, for ``Lifter``.
+    """One way to read a network's output, for ``ViewLifter``.
 
     Args:
         network: in eval mode.
@@ -185,7 +185,7 @@ def measure(
     }
     figures = {}
     for name, network in readings.items():
-        lifter = Lifter(network, views.skeleton, views.normalization).eval()
+        lifter = ViewLifter(network, views.skeleton, views.normalization).eval()
         metrics = evaluate(lifter, test, batch_size=EVALUATION_BATCH).metrics
         figures[name] = training | {key: metrics[key] for key in KEYS}
     return figures

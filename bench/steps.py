@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ites_fast import ops, reference
 from ites_fast.config import PRESETS
-from ites_fast.models import AdaptiveGCN, Lifter, PoseDensity, Teacher
+from ites_fast.models import AdaptiveGCN, PoseDensity, Teacher, ViewLifter
 from ites_fast.normalization import Normalization
 from ites_fast.prior_stages import LifterStage
 from ites_fast.skeleton import H36M_17
@@ -37,7 +37,7 @@ def teacher_stage(pose_2d: Tensor) -> TeacherStage:
 def student_stage(pose_2d: Tensor) -> StudentStage:
     """The student of the preset ``official``; the same initial weights every time."""
     torch.manual_seed(0)
-    teacher = Lifter(Teacher(H36M_17, "official").to(pose_2d.device).eval(), H36M_17, NORMALIZATION)
+    teacher = ViewLifter(Teacher(H36M_17, "official").to(pose_2d.device).eval(), H36M_17, NORMALIZATION)
     return StudentStage(pose_2d, teacher, OFFICIAL.student)
 
 

@@ -5,6 +5,6 @@ from ites_fast.camera import Camera
 from ites_fast.checkpoint import load_lifter
 from ites_fast.data import PoseDataset, load
 from ites_fast.errors import InputError
-from ites_fast.models import Lifter, pack
+from ites_fast.models import ViewLifter, pack
 
-__all__ = ["Camera", "InputError", "Lifter", "PoseDataset", "build_info", "load", "load_lifter", "pack"]
+__all__ = ["Camera", "InputError", "PoseDataset", "ViewLifter", "build_info", "load", "load_lifter", "pack"]

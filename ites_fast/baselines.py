@@ -1,4 +1,4 @@
-"""What a trained model has to beat: predictors that look at almost nothing. They lift as a ``Lifter`` does."""
+"""What a trained model has to beat: predictors that look at almost nothing. They lift as a ``ViewLifter`` does."""
 
 from dataclasses import dataclass
 from typing import ClassVar

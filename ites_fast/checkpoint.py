@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
-from ites_fast.models import Lifter, PoseDensity, build_network, lifter_of
+from ites_fast.models import PoseDensity, ViewLifter, build_network, lifter_of
 from ites_fast.normalization import Normalization
 from ites_fast.skeleton import Skeleton, get_skeleton
 from ites_fast.weights import BUNDLED
@@ -30,7 +30,7 @@ LIFTER_FILE = "lifter.safetensors"
 
 def save_model(
     path: str | os.PathLike,
-    lifter: Lifter,
+    lifter: ViewLifter,
     architecture: dict[str, Any],
     training: dict[str, Any],
     *,
@@ -63,7 +63,7 @@ def save_model(
     write_tensors(path, tensors, description)
 
 
-def load_lifter(path: str | os.PathLike | None = None, device: torch.device | str = "cpu") -> Lifter:
+def load_lifter(path: str | os.PathLike | None = None, device: torch.device | str = "cpu") -> ViewLifter:
     """Load a model file, or the ``lifter.safetensors`` of a run's folder, in eval mode and float32.
 
     A network that sees several frames comes as a ``SequenceLifter``, which lifts clips.

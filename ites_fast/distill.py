@@ -22,7 +22,7 @@ from ites_fast.errors import InputError
 from ites_fast.evaluation import Evaluation, evaluate
 from ites_fast.figures import draw_losses
 from ites_fast.files import write_json
-from ites_fast.models import Lifter, SequenceLifter, frames_of, lifter_of
+from ites_fast.models import SequenceLifter, ViewLifter, frames_of, lifter_of
 from ites_fast.models.temporal import is_power_of_three
 from ites_fast.option_checks import check_numbers
 from ites_fast.options import DistillOptions
@@ -181,7 +181,7 @@ def cost(network: nn.Module, joints: int) -> tuple[int, int]:
     return sum(each.numel() for each in network.parameters()), counter.get_total_flops()
 
 
-def load_teachers(options: DistillRun, device: torch.device) -> list[Lifter]:
+def load_teachers(options: DistillRun, device: torch.device) -> list[ViewLifter]:
     """Load the teachers, in eval mode.
 
     Raises:
@@ -207,7 +207,7 @@ def load_teachers(options: DistillRun, device: torch.device) -> list[Lifter]:
     return teachers
 
 
-def load_training_views(options: DistillRun, teacher: Lifter) -> PoseDataset:
+def load_training_views(options: DistillRun, teacher: ViewLifter) -> PoseDataset:
     """The training split without the validation subjects.
 
     Raises:

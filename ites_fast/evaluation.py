@@ -34,7 +34,7 @@ Table = dict[str, dict[str, float]]  # by name, then by key
 
 
 class Predictor(typing.Protocol):
-    """What can be evaluated: a ``Lifter`` or a baseline. It may state ``metres_per_unit`` and ``accepts_missing``."""
+    """What can be evaluated: ``ViewLifter`` or a baseline. It may state ``metres_per_unit`` and ``accepts_missing``."""
 
     skeleton: Skeleton
 
@@ -111,7 +111,7 @@ def evaluate(
     ``metres_per_unit`` if it states one, else by ``METRES_PER_BODY_UNIT``; nothing is fitted to the ground truth.
 
     Args:
-        lifter: a ``Lifter`` in eval mode or a baseline.
+        lifter: a ``ViewLifter`` in eval mode or a baseline.
         dataset: views with 3D poses.
         protocol: whose convention, see ``ites_fast.protocols``.
         model: what tables call the lifter.

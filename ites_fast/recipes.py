@@ -14,7 +14,7 @@ from ites_fast.config import STAGES, TrainOptions
 from ites_fast.device import matmul_precision
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
-from ites_fast.models import Lifter, PoseDensity, Teacher
+from ites_fast.models import PoseDensity, Teacher, ViewLifter
 from ites_fast.normalization import Normalization
 from ites_fast.prior_stages import FlowStage, LabelledStage, LifterStage
 from ites_fast.run_data import TrainingViews
@@ -144,7 +144,9 @@ def finish_stage(stage: TrainingStage, views: TrainingViews, options: TrainOptio
         sampler = build_sampler(stage, options.seed)
         batches = [sampler.next_batch() for _ in range(stage.options.recalibrate_batches)]
         recalibrate_batch_norm(stage.network, stage.pose_2d, batches)
-    save_model(path, Lifter(stage.network.eval(), views.skeleton, stage.normalization), stage.architecture, training)
+    save_model(
+        path, ViewLifter(stage.network.eval(), views.skeleton, stage.normalization), stage.architecture, training
+    )
 
 
 def finished_models(options: TrainOptions) -> dict[str, Path]:
@@ -159,7 +161,7 @@ def finished_models(options: TrainOptions) -> dict[str, Path]:
     return {first: paths[first]} if deployed == first else {second: paths[second], first: first_file(options)}
 
 
-def load_teacher(path: Path, views: TrainingViews) -> Lifter:
+def load_teacher(path: Path, views: TrainingViews) -> ViewLifter:
     """Load a teacher, and refuse one that cannot teach on these views.
 
     Raises:

@@ -17,7 +17,7 @@ from ites_fast.losses import (
     rotation_invariance_loss,
 )
 from ites_fast.metrics import root_relative
-from ites_fast.models import Lifter, Teacher, build_network
+from ites_fast.models import Teacher, ViewLifter, build_network
 from ites_fast.models.teacher import TeacherOutput
 from ites_fast.normalization import Normalization
 from ites_fast.ops import unproject
@@ -115,7 +115,7 @@ class StudentStage:
 
     name = "student"
 
-    def __init__(self, pose_2d: Tensor, teacher: Lifter, options: StudentOptions) -> None:
+    def __init__(self, pose_2d: Tensor, teacher: ViewLifter, options: StudentOptions) -> None:
         self.pose_2d = pose_2d
         self.root = teacher.skeleton.root
         self.normalization = teacher.normalization
@@ -145,7 +145,7 @@ class StudentStage:
         return self._offsets(self.network(pose_2d))
 
     @torch.no_grad()
-    def _depths(self, teacher: Lifter) -> Tensor:
+    def _depths(self, teacher: ViewLifter) -> Tensor:
         return torch.cat([self._offsets(teacher.network(v).pose_3d[..., 2]) for v in self.pose_2d.split(BATCH)])
 
     def _offsets(self, depth: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ites_fast.chunks import chunks
-from ites_fast.models import Lifter
+from ites_fast.models import ViewLifter
 from ites_fast.normalization import Normalization, turn_back
 from ites_fast.ops import unproject
 from ites_fast.sides import mirrored
@@ -16,7 +16,7 @@ BATCH = 4096  # views at a time
 
 @torch.no_grad()
 def mean_poses(
-    teachers: Sequence[Lifter],
+    teachers: Sequence[ViewLifter],
     image: Tensor,
     normalization: Normalization,
     *,

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from ites_fast import checkpoint
 from ites_fast.errors import InputError
-from ites_fast.models import Lifter, build_network
+from ites_fast.models import ViewLifter, build_network
 from ites_fast.normalization import Normalization
 from ites_fast.skeleton import H36M_17
 
@@ -29,10 +29,10 @@ def image():
 
 
 @pytest.fixture
-def lifter(image) -> Lifter:
+def lifter(image) -> ViewLifter:
     torch.manual_seed(0)
     network = build_network("teacher", H36M_17, ARCHITECTURES["teacher"])
-    return Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
+    return ViewLifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def path(lifter, tmp_path):
 def test_a_loaded_model_lifts_as_the_saved_one(name, image, tmp_path):
     torch.manual_seed(0)
     network = build_network(name, H36M_17, ARCHITECTURES[name])
-    lifter = Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
+    lifter = ViewLifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
     checkpoint.save_model(tmp_path / "lifter.safetensors", lifter, architecture(name), {})
     for place in (tmp_path, tmp_path / "lifter.safetensors"):
         loaded = checkpoint.load_lifter(place)
@@ -58,7 +58,7 @@ def test_a_loaded_model_lifts_as_the_saved_one(name, image, tmp_path):
 def test_weights_stored_in_half_precision_are_loaded_in_single(name, image, tmp_path):
     torch.manual_seed(0)
     network = build_network(name, H36M_17, ARCHITECTURES[name])
-    lifter = Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
+    lifter = ViewLifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
     checkpoint.save_model(whole, lifter, architecture(name), {})
     checkpoint.save_model(half, lifter, architecture(name), {}, dtype=torch.float16)

@@ -4,7 +4,7 @@ from torch import nn
 
 from ites_fast.cuda_graphs import BATCH_SIZES, CapturedNetwork
 from ites_fast.models import AdaptiveGCN, DepthMLP, PackedMLP, PackedStudent, RobustMLP
-from ites_fast.models.lifter import Corrected
+from ites_fast.models.view_lifter import Corrected
 from ites_fast.skeleton import H36M_17
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -18,7 +18,7 @@ from ites_fast.distill import CONDITIONS, DistillRun
 from ites_fast.distill_stage import DistillStage
 from ites_fast.errors import InputError
 from ites_fast.metrics import p_mpjpe
-from ites_fast.models import Lifter, RobustGCN, RobustMLP, SequenceLifter, TemporalMLP, build_network
+from ites_fast.models import RobustGCN, RobustMLP, SequenceLifter, TemporalMLP, ViewLifter, build_network
 from ites_fast.normalization import Normalization
 from ites_fast.options import DistillOptions
 from ites_fast.skeleton import H36M_17
@@ -39,7 +39,7 @@ def teachers(small_mocap, tmp_path):
         with torch.no_grad():
             network.depth.weight *= 200
         path = tmp_path / f"teacher{seed}.safetensors"
-        lifter = Lifter(network, H36M_17, Normalization.fit(image, H36M_17))
+        lifter = ViewLifter(network, H36M_17, Normalization.fit(image, H36M_17))
         save_model(path, lifter, {"network": "depth_mlp", "options": options}, {})
         paths.append(str(path))
     return tuple(paths)

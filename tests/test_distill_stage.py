@@ -8,8 +8,8 @@ from torch import nn
 
 from ites_fast.corruption import FOCAL_PX
 from ites_fast.distill_stage import ClipStage, DistillStage, limb_ends, spoil
-from ites_fast.models import Lifter, build_network
-from ites_fast.models.lifter import Corrected
+from ites_fast.models import ViewLifter, build_network
+from ites_fast.models.view_lifter import Corrected
 from ites_fast.normalization import MIN_VISIBLE, Normalization
 from ites_fast.options import DistillOptions
 from ites_fast.sides import mirrored
@@ -57,7 +57,7 @@ def stage():
         with torch.no_grad():
             teacher.depth.weight *= 100  # depths that matter
         image = random_image()
-        poses = mean_poses([Lifter(teacher, H36M_17, NORMALIZATION)], image, NORMALIZATION)
+        poses = mean_poses([ViewLifter(teacher, H36M_17, NORMALIZATION)], image, NORMALIZATION)
         result = DistillStage(image, poses, H36M_17, NORMALIZATION, options)
         result.network = Perfect(teacher)
         return result

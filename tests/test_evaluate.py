@@ -12,8 +12,8 @@ from ites_fast import checkpoint as bundled
 from ites_fast import cli, evaluate
 from ites_fast.checkpoint import load_lifter, save_model, write_tensors
 from ites_fast.data import load
-from ites_fast.models import Lifter, build_network
-from ites_fast.models.lifter import Corrected
+from ites_fast.models import ViewLifter, build_network
+from ites_fast.models.view_lifter import Corrected
 from ites_fast.normalization import Normalization
 from ites_fast.protocols import PROTOCOLS, STRICT
 from ites_fast.skeleton import H36M_17
@@ -28,7 +28,7 @@ def checkpoint(small_mocap, tmp_path_factory):
     architecture = {"network": "teacher", "options": {"blocks": 1, "width": 16, "bottleneck": 8, "atoms": 4}}
     image = torch.from_numpy(load(small_mocap, "train").image())
     network = build_network("teacher", H36M_17, architecture["options"])
-    lifter = Lifter(network, H36M_17, Normalization.fit(image, H36M_17))
+    lifter = ViewLifter(network, H36M_17, Normalization.fit(image, H36M_17))
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(path, lifter, architecture, {})
     return path
@@ -187,7 +187,7 @@ class Keeps(torch.nn.Module):
 
 def test_missing_joints_are_counted(command, checkpoint, small_mocap, monkeypatch, tmp_path):
     normalization = load_lifter(checkpoint).normalization
-    monkeypatch.setattr(evaluate, "load_lifter", lambda *_: Lifter(Keeps(), H36M_17, normalization).eval())
+    monkeypatch.setattr(evaluate, "load_lifter", lambda *_: ViewLifter(Keeps(), H36M_17, normalization).eval())
     file, errors = tmp_path / "a.json", []
     for missing in (0, 3):
         arguments = ("--data", small_mocap, "--missing-joints", missing, "--json", file)

@@ -7,7 +7,7 @@ import torch
 
 from ites_fast.checkpoint import load_lifter
 from ites_fast.errors import InputError
-from ites_fast.models import Lifter, build_network, pack
+from ites_fast.models import ViewLifter, build_network, pack
 from ites_fast.normalization import Normalization
 from ites_fast.skeleton import H36M_17
 from ites_fast.weights import BUNDLED
@@ -28,7 +28,7 @@ def lifter(request):
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
         network.train()(torch.randn(64, 17, 2))  # statistics
-    return Lifter(network, H36M_17, NORMALIZATION).eval()
+    return ViewLifter(network, H36M_17, NORMALIZATION).eval()
 
 
 def image(views=5):
@@ -57,7 +57,7 @@ def write_behind_autograd(network):
 def test_lifts_as_the_network(lifter):
     packed = pack(lifter)
     torch.testing.assert_close(packed.lift(image()), lifter.lift(image()), rtol=1e-4, atol=1e-5)
-    averaging = Lifter(lifter.network, H36M_17, NORMALIZATION, mirror_average=True)
+    averaging = ViewLifter(lifter.network, H36M_17, NORMALIZATION, mirror_average=True)
     torch.testing.assert_close(pack(averaging).lift(image()), averaging.lift(image()), rtol=1e-4, atol=1e-5)
     assert packed.accepts_missing == lifter.accepts_missing
 
@@ -121,7 +121,7 @@ def test_packs_what_trains_as_in_eval_mode(lifter):
     ],
 )
 def test_what_cannot_be_packed(name, options, message):
-    lifter = Lifter(build_network(name, H36M_17, options), H36M_17, NORMALIZATION)
+    lifter = ViewLifter(build_network(name, H36M_17, options), H36M_17, NORMALIZATION)
     with pytest.raises(InputError, match=message):
         pack(lifter)
 

@@ -13,7 +13,7 @@ import torch
 
 from ites_fast import stages
 from ites_fast.config import PRESETS
-from ites_fast.models import Lifter, Teacher
+from ites_fast.models import Teacher, ViewLifter
 from ites_fast.normalization import Normalization
 from ites_fast.sampling import EpochSampler
 from ites_fast.skeleton import H36M_17
@@ -128,7 +128,7 @@ def test_student_takes_the_steps_of_the_release(
 ):
     options = replace(PRESETS["ites", "official"].student, steps=2)  # they take seconds
     torch.manual_seed(0)
-    teacher = Lifter(Teacher(H36M_17, "official", width=8, bottleneck=4, blocks=1).eval(), H36M_17, NORMALIZATION)
+    teacher = ViewLifter(Teacher(H36M_17, "official", width=8, bottleneck=4, blocks=1).eval(), H36M_17, NORMALIZATION)
     theirs, stage = official.student(torch.float64), StudentStage(pose_2d, teacher, options)
     copy_weights(theirs, stage.network)
     before = [tensor.clone() for _, tensor, _ in student_pairs(theirs, stage.network, paired_parameters)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ites_fast.checkpoint import load_lifter, save_model
-from ites_fast.models import Lifter, RobustGCN, RobustMLP, build_network
+from ites_fast.models import RobustGCN, RobustMLP, ViewLifter, build_network
 from ites_fast.normalization import Normalization
 from ites_fast.skeleton import H36M_17
 
@@ -64,7 +64,7 @@ def test_an_output_of_nothing_leaves_the_image_as_it_is(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_lifts_poses_with_missing_joints_and_survives_the_file(name, tmp_path):
-    lifter = Lifter(build(name), H36M_17, NORMALIZATION)
+    lifter = ViewLifter(build(name), H36M_17, NORMALIZATION)
     incomplete = image(4)
     incomplete[0, 3] = incomplete[1, 0] = incomplete[2, [0, 1, 4]] = torch.nan
     pose = lifter.lift(incomplete)
@@ -75,7 +75,7 @@ def test_lifts_poses_with_missing_joints_and_survives_the_file(name, tmp_path):
 
 
 def test_the_default_fits_two_megabytes_in_half_precision(tmp_path):
-    lifter = Lifter(RobustMLP(H36M_17), H36M_17, NORMALIZATION)
+    lifter = ViewLifter(RobustMLP(H36M_17), H36M_17, NORMALIZATION)
     path = tmp_path / "lifter.safetensors"
     save_model(path, lifter, {"network": "robust_mlp", "options": {}}, {}, dtype=torch.float16)
     assert path.stat().st_size <= 2_000_000

@@ -9,7 +9,7 @@ from ites_fast.checkpoint import load_lifter, save_model
 from ites_fast.config import PRESETS
 from ites_fast.errors import InputError
 from ites_fast.losses import canonicalization_loss
-from ites_fast.models import C3DPO, AdaptiveGCN, Lifter, ResFC, Teacher
+from ites_fast.models import C3DPO, AdaptiveGCN, ResFC, Teacher, ViewLifter
 from ites_fast.normalization import Normalization
 from ites_fast.option_checks import check_options
 from ites_fast.options import CycleOptions, StudentOptions, TeacherOptions
@@ -41,7 +41,7 @@ def teacher_stage(normalization):
 def student_stage(teacher_stage):
     def build(**changes):
         stage = teacher_stage()
-        teacher = Lifter(stage.network.eval(), H36M_17, stage.normalization)
+        teacher = ViewLifter(stage.network.eval(), H36M_17, stage.normalization)
         small = {"width": 16, "bottleneck": 8, "blocks": 1, "channels": 8}
         return StudentStage(stage.pose_2d, teacher, StudentOptions(**(small | changes))), teacher
 
@@ -143,7 +143,7 @@ def test_a_network_that_undoes_the_rotation_has_no_canonicalisation_loss():
 )
 def test_teachers_are_stored_and_loaded(teacher_stage, tmp_path, changes, network):
     stage = teacher_stage(**changes)
-    lifter = Lifter(stage.network.eval(), H36M_17, stage.normalization)
+    lifter = ViewLifter(stage.network.eval(), H36M_17, stage.normalization)
     save_model(tmp_path / "teacher.safetensors", lifter, stage.architecture, {})
     loaded = load_lifter(tmp_path / "teacher.safetensors")
     assert type(loaded.network) is network
@@ -153,7 +153,7 @@ def test_teachers_are_stored_and_loaded(teacher_stage, tmp_path, changes, networ
 @pytest.mark.parametrize(("changes", "network"), [({}, AdaptiveGCN), ({"network": "resfc"}, ResFC)])
 def test_students_are_stored_and_loaded(student_stage, tmp_path, changes, network):
     stage, teacher = student_stage(**changes)
-    lifter = Lifter(stage.network.eval(), H36M_17, teacher.normalization)
+    lifter = ViewLifter(stage.network.eval(), H36M_17, teacher.normalization)
     save_model(tmp_path / "student.safetensors", lifter, stage.architecture, {})
     loaded = load_lifter(tmp_path / "student.safetensors")
     assert type(loaded.network) is network

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ites_fast.models import Lifter, build_network
+from ites_fast.models import ViewLifter, build_network
 from ites_fast.normalization import Normalization
 from ites_fast.sides import mirrored
 from ites_fast.skeleton import H36M_17
@@ -19,7 +19,7 @@ def teacher(seed, normalization=NORMALIZATION):
     network = build_network("depth_mlp", H36M_17, {"width": 32, "blocks": 1})
     with torch.no_grad():
         network.depth.weight *= 500  # depths that matter
-    return Lifter(network.double().eval(), H36M_17, normalization)
+    return ViewLifter(network.double().eval(), H36M_17, normalization)
 
 
 def random_image(views=6):

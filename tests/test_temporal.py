@@ -12,7 +12,16 @@ from ites_fast.data import load
 from ites_fast.data.clips import clip_numbers
 from ites_fast.errors import InputError
 from ites_fast.evaluation import evaluate
-from ites_fast.models import LiftedClips, Lifter, RobustMLP, SequenceLifter, TemporalMLP, frames_of, lifter_of, of_clips
+from ites_fast.models import (
+    LiftedClips,
+    RobustMLP,
+    SequenceLifter,
+    TemporalMLP,
+    ViewLifter,
+    frames_of,
+    lifter_of,
+    of_clips,
+)
 from ites_fast.models.temporal import is_power_of_three, neighbours
 from ites_fast.normalization import Normalization
 from ites_fast.sides import mirrored
@@ -135,7 +144,7 @@ def test_what_it_sees_of_one_frame_is_the_pose_in_the_cameras_frame():
     lifter, image = sequence_lifter(), images(5)
     with torch.no_grad():
         lifter.network.output_layer.weight.zero_()
-    flat = Lifter(RobustMLP(H36M_17, width=8).double().eval(), H36M_17, NORMALIZATION)
+    flat = ViewLifter(RobustMLP(H36M_17, width=8).double().eval(), H36M_17, NORMALIZATION)
     with torch.no_grad():
         flat.network.output_layer.weight.zero_()
     torch.testing.assert_close(lifter.lift(image), flat.lift(image))
@@ -180,7 +189,7 @@ def test_a_file_gives_back_the_lifter_of_clips(tmp_path):
 
 def test_a_network_of_single_views_stays_a_lifter_of_them():
     lifter = lifter_of(RobustMLP(H36M_17, width=8), H36M_17, NORMALIZATION)
-    assert type(lifter) is Lifter
+    assert type(lifter) is ViewLifter
     assert of_clips(lifter, None) is lifter
     assert frames_of(lifter.network) == 1
 

@@ -14,7 +14,7 @@ from ites_fast.ablation.plan import resolve
 from ites_fast.ablation.render import markdown_table
 from ites_fast.ablation.tables import C3DPO, RESFC_STUDENT, Row
 from ites_fast.config import TrainOptions
-from ites_fast.models import Lifter, build_network
+from ites_fast.models import ViewLifter, build_network
 from ites_fast.normalization import Normalization
 from ites_fast.skeleton import H36M_17, Skeleton
 from ites_fast.stages import student_architecture, teacher_architecture
@@ -146,7 +146,7 @@ def measure_sizes(base: TrainOptions, device: torch.device, rounds: dict[int, in
     return SizeReport(setting, sizes, judge_sizes({size.name: size for size in sizes}))
 
 
-def build_lifter(row: Row, base: TrainOptions, skeleton: Skeleton) -> Lifter:
+def build_lifter(row: Row, base: TrainOptions, skeleton: Skeleton) -> ViewLifter:
     """The untrained network of a row, behind the interface that lifts."""
     options = resolve(base, row.changes)
     is_teacher = row.model == "teacher"
@@ -155,7 +155,7 @@ def build_lifter(row: Row, base: TrainOptions, skeleton: Skeleton) -> Lifter:
     generator = torch.Generator().manual_seed(0)
     image = POSE_SIZE * torch.randn(2, skeleton.num_joints, 2, generator=generator)
     wanted = options.normalization
-    return Lifter(
+    return ViewLifter(
         network,
         skeleton,
         Normalization.fit(image, skeleton, wanted.view, wanted.scale, wanted.camera_depth, source="-"),
@@ -168,7 +168,7 @@ def inference_parameters(network: nn.Module) -> int:
 
 
 @torch.inference_mode()
-def time_in_turns(lifters: list[Lifter], batch: int, rounds: int) -> list[tuple[float, float]]:
+def time_in_turns(lifters: list[ViewLifter], batch: int, rounds: int) -> list[tuple[float, float]]:
     """Milliseconds a pose, median and quartile range, of each network at one batch size."""
     device = next(lifters[0].parameters()).device
     pose_2d = POSE_SIZE * torch.randn(batch, H36M_17.num_joints, 2, generator=torch.Generator().manual_seed(0))
@@ -182,7 +182,7 @@ def time_in_turns(lifters: list[Lifter], batch: int, rounds: int) -> list[tuple[
     return [(statistics.median(taken), _quartile_range(taken)) for taken in times]
 
 
-def _seconds(lifter: Lifter, pose_2d: Tensor) -> float:
+def _seconds(lifter: ViewLifter, pose_2d: Tensor) -> float:
     if pose_2d.is_cuda:
         torch.cuda.synchronize()
     started = time.perf_counter()

@@ -7,7 +7,6 @@ from torch import nn
 from ites_fast.errors import InputError
 from ites_fast.models.depth_mlp import DepthMLP, ViewOutput
 from ites_fast.models.flow import PoseDensity
-from ites_fast.models.lifter import Lifter
 from ites_fast.models.packed import PackedMLP, PackedStudent, pack
 from ites_fast.models.resfc import ResFC
 from ites_fast.models.robust import RobustGCN, RobustMLP
@@ -15,6 +14,7 @@ from ites_fast.models.student import AdaptiveGCN
 from ites_fast.models.teacher import C3DPO, Teacher
 from ites_fast.models.temporal import LiftedClips, SequenceLifter, TemporalMLP, frames_of, lifter_of, of_clips
 from ites_fast.models.view_gcn import ViewGCN
+from ites_fast.models.view_lifter import ViewLifter
 from ites_fast.skeleton import Skeleton
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "AdaptiveGCN",
     "DepthMLP",
     "LiftedClips",
-    "Lifter",
     "PackedMLP",
     "PackedStudent",
     "PoseDensity",
@@ -34,6 +33,7 @@ __all__ = [
     "Teacher",
     "TemporalMLP",
     "ViewGCN",
+    "ViewLifter",
     "ViewOutput",
     "build_network",
     "frames_of",

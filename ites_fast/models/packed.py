@@ -9,9 +9,9 @@ from torch.nn.functional import pad
 
 from ites_fast.errors import InputError
 from ites_fast.models.depth_mlp import DepthMLP
-from ites_fast.models.lifter import Corrected, Lifter
 from ites_fast.models.robust import CHANNELS, RobustMLP, seen_joints
 from ites_fast.models.student import AdaptiveGCN, AdaptiveLayer, ConcatNonphysicalGraph, SharedPhysicalGraph
+from ites_fast.models.view_lifter import Corrected, ViewLifter
 from ites_fast.ops import MLPHead, MLPWeights, StudentParts, join_parts, mlp_infer, student_infer, to_panels
 from ites_fast.ops.agcn_official import fold
 
@@ -96,7 +96,7 @@ PACKED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def pack(lifter: Lifter) -> Lifter:
+def pack(lifter: ViewLifter) -> ViewLifter:
     """A copy of a lifter that lifts faster and cannot be trained: its network is one call of an operator.
 
     Args:
@@ -109,7 +109,7 @@ def pack(lifter: Lifter) -> Lifter:
     if packed is None:
         names = ", ".join(kind.__name__ for kind in PACKED)
         raise InputError(f"a network of type {type(lifter.network).__name__} cannot be packed, only {names}")
-    return Lifter(
+    return ViewLifter(
         packed(lifter.network).eval(), lifter.skeleton, lifter.normalization, mirror_average=lifter.mirror_average
     ).eval()
 

@@ -5,9 +5,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ites_fast.models.lifter import Corrected
 from ites_fast.models.resfc import linear_norm
 from ites_fast.models.student import AdaptiveTrunk, Affinity, EdgeWeights, Graphs
+from ites_fast.models.view_lifter import Corrected
 from ites_fast.ops import physical_graph
 from ites_fast.skeleton import Skeleton
 

@@ -10,9 +10,9 @@ from ites_fast.chunks import chunks
 from ites_fast.data.clips import clip_numbers
 from ites_fast.data.dataset import PoseDataset
 from ites_fast.errors import InputError
-from ites_fast.models.lifter import Corrected, Lifter
 from ites_fast.models.resfc import linear_norm
 from ites_fast.models.robust import CHANNELS, OUTPUT_GAIN
+from ites_fast.models.view_lifter import Corrected, ViewLifter
 from ites_fast.normalization import Normalization
 from ites_fast.ops import unproject
 from ites_fast.skeleton import Skeleton
@@ -82,19 +82,19 @@ class TemporalMLP(nn.Module):
         return Corrected(middle + move, depth - depth[:, self.root, None])
 
 
-class SequenceLifter(Lifter):
-    """A ``Lifter`` whose network sees windows of neighbouring frames: it lifts clips, not single views.
+class SequenceLifter(ViewLifter):
+    """A ``ViewLifter`` whose network sees windows of neighbouring frames: it lifts clips, not single views.
 
     A window is centred on the frame that is lifted. Where it sticks out of the clip, the first or last frame is
     repeated. Frames are expected at the rate of the data that the network was trained on (15 a second in the bundled
-    motion capture). Arguments are those of ``Lifter``.
+    motion capture). Arguments are those of ``ViewLifter``.
     """
 
     def lift(self, image, batch_size=1024, *, source="image", first=0, clip=None):
         """Lift the frames of a clip, in their order, or of several clips.
 
         Args:
-            image: undistorted image coordinates (T, J, 2), see ``Lifter.lift``.
+            image: undistorted image coordinates (T, J, 2), see ``ViewLifter.lift``.
             batch_size: windows at a time are ``WINDOWS``; there for the interface.
             source: what error messages call the poses.
             first: what error messages call the first frame.
@@ -102,10 +102,10 @@ class SequenceLifter(Lifter):
                 a clip follow each other. None: all are of one.
 
         Returns:
-            Root-relative poses (T, J, 3), as ``Lifter.lift``.
+            Root-relative poses (T, J, 3), as ``ViewLifter.lift``.
 
         Raises:
-            InputError: as ``Lifter.lift``, or there is not one clip number a frame.
+            InputError: as ``ViewLifter.lift``, or there is not one clip number a frame.
         """
         if clip is None:
             return super().lift(image, max(1, len(image)), source=source, first=first)
@@ -150,7 +150,7 @@ class LiftedClips:
         return self.poses[first : first + len(image)]
 
 
-def of_clips(lifter: Lifter, views: PoseDataset, device: torch.device | str = "cpu") -> Lifter | LiftedClips:
+def of_clips(lifter: ViewLifter, views: PoseDataset, device: torch.device | str = "cpu") -> ViewLifter | LiftedClips:
     """What ``evaluate`` can ask for views in parts: a lifter of clips sees them whole first, others are as they are."""
     if not isinstance(lifter, SequenceLifter):
         return lifter
@@ -182,9 +182,9 @@ def neighbours(clip: Tensor, frames: int) -> Tensor:
     return window(torch.arange(len(clip), device=clip.device), clip_ends(clip), frames)
 
 
-def lifter_of(network: nn.Module, skeleton: Skeleton, normalization: Normalization) -> Lifter:
+def lifter_of(network: nn.Module, skeleton: Skeleton, normalization: Normalization) -> ViewLifter:
     """The lifter for a network: of clips where it sees several frames, of single views otherwise."""
-    kind = SequenceLifter if frames_of(network) > 1 else Lifter
+    kind = SequenceLifter if frames_of(network) > 1 else ViewLifter
     return kind(network, skeleton, normalization)
 
 

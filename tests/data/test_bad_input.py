@@ -9,7 +9,7 @@ import pytest
 from ites_fast import cli, evaluate
 from ites_fast.checkpoint import save_model
 from ites_fast.data.mocap17 import BUNDLED
-from ites_fast.models import Lifter, build_network
+from ites_fast.models import ViewLifter, build_network
 from ites_fast.normalization import Normalization
 from ites_fast.skeleton import H36M_17
 
@@ -42,7 +42,7 @@ def spoiled(tmp_path):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     options = {"blocks": 1, "width": 8, "bottleneck": 4, "atoms": 2}
-    lifter = Lifter(
+    lifter = ViewLifter(
         build_network("teacher", H36M_17, options), H36M_17, Normalization("root", "pose", 0.1, root=0, head=10)
     )
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"

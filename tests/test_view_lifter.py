@@ -6,8 +6,8 @@ import torch
 
 from ites_fast.camera import Camera
 from ites_fast.errors import InputError
-from ites_fast.models import Lifter, build_network
-from ites_fast.models.lifter import Corrected
+from ites_fast.models import ViewLifter, build_network
+from ites_fast.models.view_lifter import Corrected
 from ites_fast.normalization import Normalization
 from ites_fast.sides import mirrored
 from ites_fast.skeleton import H36M_17
@@ -25,10 +25,10 @@ def image():
 
 
 @pytest.fixture
-def lifter(image) -> Lifter:
+def lifter(image) -> ViewLifter:
     torch.manual_seed(0)
     network = build_network("teacher", H36M_17, OPTIONS["teacher"])
-    return Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
+    return ViewLifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
 
 
 def test_a_lifter_gives_root_relative_poses_in_any_batch_size(lifter, image):
@@ -43,7 +43,7 @@ def test_a_depth_network_keeps_the_image(image):
     """Reprojection of a student is exact: seen from the root's distance, every joint lies on its own ray."""
     torch.manual_seed(0)
     network = build_network("student", H36M_17, OPTIONS["student"])
-    lifter = Lifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
+    lifter = ViewLifter(network, H36M_17, Normalization.fit(image, H36M_17)).eval()
     normalized = lifter.normalization.apply(image)
     with torch.no_grad():
         depth = network(normalized.pose_2d)[..., None]
@@ -153,8 +153,8 @@ class Shifts(torch.nn.Module):
 
 
 @pytest.fixture
-def correcting(image) -> Lifter:
-    return Lifter(Shifts(), H36M_17, Normalization.fit(image, H36M_17)).eval()
+def correcting(image) -> ViewLifter:
+    return ViewLifter(Shifts(), H36M_17, Normalization.fit(image, H36M_17)).eval()
 
 
 def test_a_corrected_image_is_what_is_lifted_about_its_own_root(correcting, image):

@@ -23,7 +23,7 @@ class Corrected(NamedTuple):
     depth: Tensor  # (B, J) depth offsets
 
 
-class Lifter(nn.Module):
+class ViewLifter(nn.Module):
     """Lifts image coordinates to 3D poses, whatever network does it.
 
     Args:

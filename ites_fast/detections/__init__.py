@@ -1,0 +1,5 @@
+"""What detectors write: readers of their files, one a format, and people followed from frame to frame."""
+
+from ites_fast.detections.tracks import Detections, Track
+
+__all__ = ["Detections", "Track"]
