@@ -41,7 +41,10 @@ from ites_fast.tables import format_table
 from ites_fast.teaching import mean_poses
 from ites_fast.training import Session, stop_on_signals, train_stage
 
-SHARES = ("clean_share", "whole_share", "limb_share", "virtual_share")
+SHARES = (
+    *("clean_share", "whole_share", "limb_share", "region_share"),
+    *("tail_share", "swap_share", "miss_share", "virtual_share"),
+)
 
 # What the report measures the student on: noise in pixels and missing joints, by the name of the row.
 CONDITIONS = {

@@ -1,20 +1,19 @@
 """The stage that distils several lifters into one that stands noise and missing joints; no 3D label is used."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from ites_fast.corruption import FOCAL_PX
 from ites_fast.models import build_network
 from ites_fast.models.temporal import clip_ends, window
-from ites_fast.normalization import MIN_VISIBLE, Normalization
+from ites_fast.normalization import Normalization
 from ites_fast.ops import rotate, rotate_project, unproject, vertical_rotation, virtual_view
 from ites_fast.options import DistillOptions
 from ites_fast.prior_losses import bone_spread_loss
 from ites_fast.sides import mirrored
 from ites_fast.skeleton import Skeleton
+from ites_fast.spoiling import spoil
 from ites_fast.teaching import in_view
 from ites_fast.views import camera_axes, draw_views
 
@@ -198,66 +197,3 @@ def architecture(options: DistillOptions) -> dict:
         return {"network": "robust_mlp", "options": {"width": options.width, "blocks": options.blocks}}
     names = ("variant", "channels", "blocks", "graphs")
     return {"network": "robust_agcn", "options": {name: getattr(options, name) for name in names}}
-
-
-def spoil(image: Tensor, skeleton: Skeleton, options: DistillOptions, generator: torch.Generator) -> Tensor:
-    """Add noise of another strength to every view, and lose some joints of some.
-
-    The standard deviation of the noise is uniform in [0, ``max_noise_px``], except in the share of views that stay
-    clean. Of the views that are not whole some lose the end of a limb, such as elbow and wrist, and the others up to
-    ``max_missing`` joints anywhere, each number alike.
-
-    The frames of a window have noise of one strength, independent of each other. Half of the windows lose the same
-    joints in all frames, as behind a piece of furniture, the others in every frame anew.
-
-    Args:
-        image: image coordinates (B, J, 2), or of windows (B, F, J, 2), without missing joints.
-        skeleton: its joints.
-        options: strength and shares.
-        generator: of the random numbers; its device is that of ``image``.
-
-    Returns:
-        A new tensor like ``image``, NaN at the joints that were lost. At least ``MIN_VISIBLE`` joints are left.
-    """
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator, dtype=image.dtype, device=image.device)
-
-    views, frames = len(image), image.shape[1:-2]  # frames: () or (F,)
-    sigma = options.max_noise_px / FOCAL_PX * uniform(views) * (uniform(views) >= options.clean_share)
-    noise = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=image.device)
-    spoilt = image + sigma.view(-1, *[1] * (image.ndim - 1)) * noise
-    if options.max_missing == 0 or options.whole_share == 1:
-        return spoilt
-    lost = _lost(views, skeleton, options, uniform)  # (B, J)
-    if frames:
-        anew = _lost(views * frames[0], skeleton, options, uniform).unflatten(0, (views, -1))
-        lost = torch.where(uniform(views, 1, 1) < 0.5, lost[:, None], anew)
-    return spoilt.masked_fill(lost[..., None], torch.nan)
-
-
-def _lost(views: int, skeleton: Skeleton, options: DistillOptions, uniform: Callable[..., Tensor]) -> Tensor:
-    """The joints that views lose (views, J), by uniform random numbers of any shape."""
-    joints = skeleton.num_joints
-    count = (
-        (uniform(views, 1) * (options.max_missing + 1))
-        .floor()
-        .clamp(max=min(options.max_missing, joints - MIN_VISIBLE))
-    )
-    lost = uniform(views, joints).argsort(1).argsort(1) < count  # (views, J)
-    ends = limb_ends(skeleton).to(lost.device)
-    if len(ends):
-        end = ends[(uniform(views) * len(ends)).long().clamp(max=len(ends) - 1)]
-        lost = torch.where(uniform(views, 1) < options.limb_share, end, lost)
-    return lost & (uniform(views, 1) >= options.whole_share)
-
-
-def limb_ends(skeleton: Skeleton) -> Tensor:
-    """For every joint of the left and the right side, that joint and all that hang on it (L, J), boolean."""
-    ends = torch.zeros(skeleton.num_joints, skeleton.num_joints, dtype=torch.bool)
-    for joint in range(skeleton.num_joints):
-        ancestor = joint
-        while ancestor != -1:
-            ends[ancestor, joint] = True
-            ancestor = skeleton.parents[ancestor]
-    return ends[sorted((*skeleton.left, *skeleton.right))]

@@ -258,6 +258,15 @@ class DistillOptions(OptimizerOptions):
     """share of views that lose none"""
     limb_share: float = 0.25
     """of the others, the share that loses the end of a limb instead of joints anywhere"""
+    region_share: float = 0.0
+    """of the others, the share that loses two limbs, the legs or all below the spine instead"""
+    tail_share: float = 0.0
+    """share of the joints that the noise moves four times as far"""
+    swap_share: float = 0.0
+    """share of views in which a limb, or the end of one, is exchanged with that of the other side"""
+    miss_share: float = 0.0
+    """probability that a joint lies elsewhere, at another joint or anywhere near; four times that at wrists and
+    ankles"""
     mirror: bool = True
     """mirror half of the views"""
     virtual_share: float = 0.3

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from ites_fast.corruption import FOCAL_PX
-from ites_fast.distill_stage import ClipStage, DistillStage, limb_ends, spoil
+from ites_fast.corruption import FOCAL_PX, limb_ends
+from ites_fast.distill_stage import ClipStage, DistillStage
 from ites_fast.models import ViewLifter, build_network
 from ites_fast.models.view_lifter import Corrected
 from ites_fast.normalization import MIN_VISIBLE, Normalization
 from ites_fast.options import DistillOptions
 from ites_fast.sides import mirrored
 from ites_fast.skeleton import H36M_17
+from ites_fast.spoiling import spoil
 from ites_fast.teaching import in_view, mean_poses
 
 NORMALIZATION = Normalization("root", "pose", 0.13, H36M_17.root, H36M_17.head, hips=H36M_17.hips)

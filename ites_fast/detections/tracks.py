@@ -12,7 +12,7 @@ from ites_fast.skeleton import Skeleton
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One person, in the frames in which the detector saw him.
+    """One person, in the frames in which the detector saw that person.
 
     Args:
         name: the detector's or the tracker's name of the person.
@@ -50,6 +50,7 @@ class Detections:
         image_size: width and height, pixels, None where the file does not say.
         camera: with which it was taken, None where the file does not say.
         video: the pictures, where there are any.
+        notes: what people should know of the reading, one sentence each, for example people who were left out.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Detections:
     image_size: tuple[int, int] | None = None
     camera: Camera | None = None
     video: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for track in self.tracks:

@@ -1,7 +1,8 @@
 """People in 3D over time: what is written to files and drawn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from ites_fast.skeleton import Skeleton
 
 Axes = Literal["camera", "y", "z"]
 Units = Literal["metres", "body units"]
+
+METRES_PER_BODY_UNIT = 0.72
+MOST_FRAMES = 10_000_000  # a day at 100 frames a second; a larger number is a broken file's
 
 # Rows are the new axes in the camera's frame (x right, y down, z forward); all of them are right-handed.
 TO_WORLD = {
@@ -20,7 +24,7 @@ TO_WORLD = {
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One person, in the frames in which he was seen.
+    """One person, in the frames in which the person was seen.
 
     Args:
         name: of the person, unique in a scene.
@@ -58,6 +62,13 @@ class Person:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def cut(self, first: int, end: int) -> "Person":
+        """The person in frames ``first`` to ``end - 1``, counted from ``first``."""
+        kept = slice(*np.searchsorted(self.frame, (first, end)))
+        arrays = {name: getattr(self, name) for name in ("positions", "confidence", "ambiguity", "keypoints")}
+        cut = {name: None if array is None else array[kept] for name, array in arrays.items()}
+        return Person(self.name, self.frame[kept] - first, **cut)
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -93,6 +104,90 @@ class Scene:
     def poses(self) -> int:
         """Poses of all people."""
         return sum(map(len, self.people))
+
+    def check(self, where: str | None = None) -> None:
+        """Whether the scene is what its documentation says.
+
+        Args:
+            where: what the message begins with, ``source`` without it.
+
+        Raises:
+            InputError: units, axes, a rate or a size that are none, or a person whose arrays do not fit the scene.
+        """
+        where = where or self.source
+        expected = {"units": get_args(Units), "axes": get_args(Axes)}
+        for name, values in expected.items():
+            if getattr(self, name) not in values:
+                raise InputError(f"{where}: {name} {getattr(self, name)!r}, expected one of {', '.join(values)}")
+        if not 0 < self.fps < np.inf:
+            raise InputError(f"{where}: {self.fps} frames a second, expected a positive number")
+        if not 0 <= self.frames <= MOST_FRAMES:
+            raise InputError(f"{where}: {self.frames} frames, expected 0 to {MOST_FRAMES:,}")
+        if self.image_size is not None and (len(self.image_size) != 2 or min(self.image_size) < 1):
+            raise InputError(f"{where}: image size {self.image_size}, expected width and height in pixels")
+        names = [person.name for person in self.people]
+        if len(set(names)) != len(names):
+            raise InputError(f"{where}: two people have the same name: {', '.join(sorted(names))}")
+        for person in self.people:
+            self._check_person(where, person)
+
+    def _check_person(self, where: str, person: Person) -> None:
+        where = f"{where}: person {person.name!r}"
+        if person.positions.shape[1] != self.skeleton.num_joints:
+            raise InputError(
+                f"{where} has {person.positions.shape[1]} joints, "
+                f"expected {self.skeleton.num_joints} for {self.skeleton.name}"
+            )
+        if len(person) and person.frame[-1] >= self.frames:
+            raise InputError(f"{where} is in frame {person.frame[-1]}, but there are only {self.frames} frames")
+        if not np.isfinite(person.positions).all():
+            raise InputError(f"{where} has positions that are not finite")
+        for name in ("confidence", "ambiguity"):
+            values = getattr(person, name)
+            if values is not None and not ((values >= 0) & (values <= 1)).all():
+                raise InputError(f"{where}: {name} must lie between 0 and 1")
+
+    def person(self, name: str) -> Person:
+        """The person called ``name``.
+
+        Raises:
+            InputError: nobody is called so.
+        """
+        for person in self.people:
+            if person.name == name:
+                return person
+        known = ", ".join(person.name for person in self.people) or "nobody"
+        raise InputError(f"{self.source}: nobody is called {name!r}; people: {known}")
+
+    def select(self, people: Sequence[str] | None = None, frames: tuple[int, int] | None = None) -> "Scene":
+        """Some people, and some frames, which are then counted from 0.
+
+        Args:
+            people: names, in the order in which they are to be; all without it.
+            frames: the first frame and the one after the last; all without it.
+
+        Raises:
+            InputError: nobody has that name, or there are no such frames.
+        """
+        chosen = self.people if people is None else tuple(map(self.person, people))
+        if frames is None:
+            return replace(self, people=chosen)
+        first, end = frames
+        if not 0 <= first < end <= self.frames:
+            raise InputError(f"{self.source}: frames {first}:{end}, expected a part of 0:{self.frames}")
+        cut = [person.cut(first, end) for person in chosen]
+        return replace(self, people=tuple(person for person in cut if len(person)), frames=end - first)
+
+    def in_metres(self, metres_per_unit: float = METRES_PER_BODY_UNIT) -> "Scene":
+        """The scene in metres; unchanged where it is already.
+
+        Args:
+            metres_per_unit: length of a body unit.
+        """
+        if self.units == "metres":
+            return self
+        people = [replace(person, positions=person.positions * np.float32(metres_per_unit)) for person in self.people]
+        return replace(self, people=tuple(people), units="metres")
 
     def to_world(self, up: Literal["y", "z"] = "z", *, floor: bool = True) -> "Scene":
         """The scene with ``up`` pointing up, for a camera that was held level.

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ites_fast.errors import InputError
-
 
 @dataclass(frozen=True)
 class Skeleton:
@@ -16,8 +14,10 @@ class Skeleton:
         parents: index of each joint's parent, -1 for the root.
         left: joints of the left side of the body.
         right: their mirror images, in the same order.
-        head: joint whose distance from the root measures the size of a body.
+        head: joint whose distance from the root measures the size of a body; None where no joint does.
         pair_groups: joints pooled together by the non-local graph of the student's ``official`` variant.
+        links: pairs of joints that are no bones of the tree, but drawn, such as from shoulder to shoulder.
+        mapping: names of the vocabulary and the joints whose mean they are, where a joint's own name does not say it.
     """
 
     name: str
@@ -25,8 +25,10 @@ class Skeleton:
     parents: tuple[int, ...]
     left: tuple[int, ...]
     right: tuple[int, ...]
-    head: int
+    head: int | None = None
     pair_groups: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
+    links: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    mapping: tuple[tuple[str, tuple[int, ...]], ...] = field(default=(), repr=False)
 
     @property
     def num_joints(self) -> int:
@@ -50,7 +52,8 @@ class Skeleton:
     def symmetric_bones(self) -> tuple[tuple[int, int], ...]:
         """Pairs of indices into ``edges``: a bone of the left side and its mirror image. Offered to users."""
         bone = {child: index for index, (child, _) in enumerate(self.edges)}
-        return tuple((bone[a], bone[b]) for a, b in zip(self.left, self.right, strict=True))
+        pairs = zip(self.left, self.right, strict=True)
+        return tuple((bone[a], bone[b]) for a, b in pairs if a in bone and b in bone)
 
     @cached_property
     def flip_order(self) -> tuple[int, ...]:
@@ -62,45 +65,3 @@ class Skeleton:
         for a, b in zip(self.left, self.right, strict=True):
             order[a], order[b] = b, a
         return tuple(order)
-
-
-H36M_17 = Skeleton(
-    name="h36m_17",
-    joint_names=(
-        "hip",
-        "right_hip",
-        "right_knee",
-        "right_ankle",
-        "left_hip",
-        "left_knee",
-        "left_ankle",
-        "spine",
-        "thorax",
-        "neck_nose",
-        "head",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-        "right_shoulder",
-        "right_elbow",
-        "right_wrist",
-    ),
-    parents=(-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15),
-    left=(4, 5, 6, 11, 12, 13),
-    right=(1, 2, 3, 14, 15, 16),
-    head=10,
-    pair_groups=((2, 3), (5, 6), (1, 4), (0, 7), (8, 10), (15, 16), (12, 13), (11, 14), (9,)),
-)
-
-SKELETONS = {skeleton.name: skeleton for skeleton in (H36M_17,)}
-
-
-def get_skeleton(name: str) -> Skeleton:
-    """The skeleton called ``name``.
-
-    Raises:
-        InputError: no skeleton has this name.
-    """
-    if name not in SKELETONS:
-        raise InputError(f"skeleton {name!r} is unknown; known: {', '.join(SKELETONS)}")
-    return SKELETONS[name]

@@ -1,0 +1,285 @@
+"""From any detector's keypoints to 3D poses, in one call."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ites_fast.camera import Camera
+from ites_fast.chunks import chunks
+from ites_fast.cuda_graphs import BATCH_SIZES
+from ites_fast.errors import InputError
+from ites_fast.lifting.detections import join_frames
+from ites_fast.lifting.frames import MIN_CONFIDENCE, FrameLifter, LiftedFrames
+from ites_fast.lifting.inference import Inference
+from ites_fast.lifting.notes import notes
+from ites_fast.lifting.over_time import FPS, Smooth, check_smooth, over_time
+from ites_fast.lifting.placement import check_height, check_image_size, choose_view
+from ites_fast.lifting.pretrained import load_pretrained
+from ites_fast.lifting.stream import Stream
+from ites_fast.models import ViewLifter
+from ites_fast.poses import Poses
+from ites_fast.skeleton import Skeleton, get_skeleton
+
+BATCH_SIZE = 4096  # poses at a time
+
+
+class Lifter:
+    """Lifts 2D keypoints of people to 3D poses.
+
+    ::
+
+        lifter = Lifter.from_pretrained()
+        poses = lifter(keypoints, skeleton="coco_17", image_size=(1920, 1080))
+        poses.positions, poses.joint_names, poses.confidence, poses.units
+        poses.to_world(up="z").save("walk.bvh")
+
+    It can be copied, pickled and called by several threads at a time.
+
+    Args:
+        lifter: a trained lifter of h36m_17, as ``load_lifter`` gives it.
+        source: what it was loaded from, for people to read.
+    """
+
+    def __init__(self, lifter: ViewLifter, source: str = "a lifter in memory") -> None:
+        self.source = source
+        self._inference = Inference(lifter)
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike | None = None, *, device: torch.device | str = "cpu") -> "Lifter":
+        """Load weights.
+
+        Args:
+            name: a run's folder, a ``.safetensors`` file of a model, or a model of the Hugging Face hub as
+                "owner/name" or "owner/name@revision" (``pip install "ites_fast[hub]"``), of which only
+                ``lifter.safetensors`` is downloaded. The bundled weights without it. A folder or file of this name
+                comes before the hub.
+            device: where the network runs.
+
+        Raises:
+            InputError: there is no such file, folder or model, it is damaged, or it cannot be downloaded.
+        """
+        return cls(*load_pretrained(name, device))
+
+    def __call__(
+        self,
+        keypoints: np.ndarray | Tensor,
+        skeleton: str | Skeleton = "h36m_17",
+        image_size: Sequence[float] | None = None,
+        *,
+        camera: Camera | None = None,
+        focal: float | Sequence[float] | None = None,
+        fov: float | None = None,
+        height: float | None = None,
+        fps: float | None = None,
+        min_confidence: float = MIN_CONFIDENCE,
+        smooth: Smooth | None = None,
+        constant_bones: bool = False,
+        consistent_depth: bool = False,
+        ambiguity: bool = True,
+        batch_size: int = BATCH_SIZE,
+    ) -> Poses:
+        """Lift keypoints, each frame by itself unless an option says otherwise.
+
+        Args:
+            keypoints: x, y in pixels, and a confidence where the detector says one: (J, 2 | 3), (T, J, 2 | 3) or
+                (P, T, J, 2 | 3) for J joints, T frames and P people, an array or a tensor on any device. A joint that
+                was not seen is NaN or has confidence 0.
+            skeleton: of the keypoints: a name such as "coco_17" or "body_25", a YAML file, or a ``Skeleton``.
+            image_size: width and height of the picture, pixels.
+            camera: intrinsics and lens distortion, where they are known.
+            focal: focal length in pixels (one number or two), where it is known; with ``image_size``.
+            fov: field of view along the longer side of the picture, degrees, where it is known; with ``image_size``.
+            height: of the people, metres, where it is known.
+            fps: frames a second, 30 where an option needs it and it is not given.
+            min_confidence: joints with a smaller confidence count as not seen.
+            smooth: filter the frames, which are neighbours in time: "one_euro" looks at no later frame,
+                "savitzky_golay" at both sides.
+            constant_bones: give every bone of a person one length in all frames.
+            consistent_depth: choose the sign of depth over all frames of a person, who are neighbours in time, so that
+                the person moves as little as possible.
+            ambiguity: say how uncertain the sign of depth is, for which the mirror image is lifted as well.
+            batch_size: poses at a time.
+
+        Returns:
+            Poses with the leading shape of the keypoints, of their kind, in the camera's frame.
+
+        Raises:
+            InputError: an argument that cannot be used; the message names it.
+        """
+        array, leading = _checked(keypoints, skeleton := _skeleton(skeleton))
+        _check_numbers(min_confidence, batch_size, fps)
+        check_smooth(smooth)
+        frames = self.frames(
+            skeleton,
+            image_size,
+            camera=camera,
+            focal=focal,
+            fov=fov,
+            height=height,
+            min_confidence=min_confidence,
+            ambiguity=ambiguity or consistent_depth,
+        )
+        together = {"smooth": smooth, "constant_bones": constant_bones, "one_sign": consistent_depth}
+        negated, parts = 0, []
+        # people are told apart only where their frames have something to do with each other
+        apart = array.size and leading and (any(together.values()) or frames.inference.over_time)
+        for person in array.reshape(-1, leading[-1], *array.shape[1:]) if apart else [array]:
+            part = _in_batches(frames, person, batch_size)
+            if apart and any(together.values()):
+                part, signs = over_time(part, frames, fps=fps or FPS, **together)
+                negated += signs
+            parts.append(part)
+        lifted = parts[0] if len(parts) == 1 else join_frames(parts)
+        if not leading and np.isnan(lifted.positions[0, 0, 0]):
+            raise InputError(
+                f"keypoints: {int((lifted.keypoints[..., 2] > 0).sum())} of the lifter's joints are seen, expected at "
+                "least 4 that do not coincide"
+            )
+        said = notes(lifted, frames, negated=negated)
+        return _poses(lifted, frames, leading, keypoints, image_size, fps, said)
+
+    def frames(
+        self,
+        skeleton: str | Skeleton = "h36m_17",
+        image_size: Sequence[float] | None = None,
+        *,
+        camera: Camera | None = None,
+        focal: float | Sequence[float] | None = None,
+        fov: float | None = None,
+        height: float | None = None,
+        min_confidence: float = MIN_CONFIDENCE,
+        ambiguity: bool = True,
+    ) -> FrameLifter:
+        """A function of the keypoints alone, numpy to numpy, for frames that come one by one. Arguments: the call's."""
+        return FrameLifter(
+            self._inference,
+            _skeleton(skeleton),
+            view=choose_view(camera, focal, fov, image_size),
+            height=None if height is None else check_height(height),
+            min_confidence=min_confidence,
+            with_ambiguity=ambiguity,
+        )
+
+    def stream(
+        self,
+        skeleton: str | Skeleton = "h36m_17",
+        image_size: Sequence[float] | None = None,
+        *,
+        fps: float = FPS,
+        camera: Camera | None = None,
+        focal: float | Sequence[float] | None = None,
+        fov: float | None = None,
+        height: float | None = None,
+        min_confidence: float = MIN_CONFIDENCE,
+        **options: Any,
+    ) -> Stream:
+        """A ``lifting.stream.Stream`` of several people, frame by frame.
+
+        Args:
+            skeleton: of the keypoints, and so on: as in a call.
+            options: of the stream: ``smooth``, ``consistent_depth``, ``constant_bones``, ``forget_after``, ...
+
+        Raises:
+            InputError: an argument that cannot be used, or weights of a lifter that needs several frames.
+        """
+        frames = self.frames(
+            skeleton,
+            image_size,
+            camera=camera,
+            focal=focal,
+            fov=fov,
+            height=height,
+            min_confidence=min_confidence,
+            ambiguity=options.get("consistent_depth", True),
+        )
+        return Stream(frames, fps, **options)
+
+    def compile(self, batch_sizes: Sequence[int] = BATCH_SIZES) -> "Lifter":
+        """Prepare for batches of these sizes, so that the first one is not slower than the others.
+
+        On CUDA each size becomes a CUDA graph: a batch is one call of the driver (see ``cuda_graphs``), made by one
+        thread at a time. On a CPU there is nothing to prepare but what the first call of an operator sets up.
+
+        Returns:
+            The lifter itself.
+        """
+        if self._inference.device.type == "cuda":
+            self._inference.capture(batch_sizes)
+        self.frames()(np.arange(34, dtype=np.float32).reshape(1, 17, 2) % 7)
+        return self
+
+    def __repr__(self) -> str:
+        return f"Lifter({self.source}, on {self._inference.device}, {self._inference.implementation})"
+
+
+def _skeleton(skeleton: str | Skeleton) -> Skeleton:
+    return skeleton if isinstance(skeleton, Skeleton) else get_skeleton(skeleton)
+
+
+def _checked(keypoints: np.ndarray | Tensor, skeleton: Skeleton) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The keypoints as (N, J, 2 | 3), and their leading shape."""
+    array = keypoints.detach().cpu().numpy() if isinstance(keypoints, Tensor) else np.asarray(keypoints)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"keypoints: received {array.dtype}, expected numbers")
+    if not 2 <= array.ndim <= 4 or array.shape[-1] not in (2, 3):
+        raise InputError(
+            f"keypoints: received {array.shape}, expected (J, 2 or 3), (T, J, 2 or 3) or (P, T, J, 2 or 3)"
+        )
+    joints = skeleton.num_joints
+    if array.shape[-2] != joints:
+        raise InputError(f"keypoints: received {array.shape[-2]} joints, expected {joints} for {skeleton.name}")
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        raise InputError("keypoints: received infinite numbers, expected pixels, or NaN for joints that were not seen")
+    return array.reshape(-1, *array.shape[-2:]), array.shape[:-2]
+
+
+def _check_numbers(min_confidence: float, batch_size: int, fps: float | None) -> None:
+    if not 0 <= min_confidence <= 1:
+        raise InputError(f"min_confidence: expected a number from 0 to 1, got {min_confidence!r}")
+    if batch_size < 1:
+        raise InputError(f"batch_size: expected a positive number, got {batch_size!r}")
+    if fps is not None and not 0 < fps < math.inf:
+        raise InputError(f"fps: expected a positive number, got {fps!r}")
+
+
+def _in_batches(frames: FrameLifter, keypoints: np.ndarray, batch_size: int) -> LiftedFrames:
+    if len(keypoints) <= batch_size or frames.inference.over_time:
+        return frames(keypoints)
+    return join_frames([frames(keypoints[part]) for part in chunks(len(keypoints), batch_size)])
+
+
+def _poses(
+    lifted: LiftedFrames,
+    frames: FrameLifter,
+    leading: tuple[int, ...],
+    keypoints: np.ndarray | Tensor,
+    image_size: Sequence[float] | None,
+    fps: float | None,
+    said: tuple[str, ...],
+) -> Poses:
+    """Poses of the keypoints' leading shape and kind."""
+
+    def shaped(values: np.ndarray | None) -> np.ndarray | Tensor | None:
+        if values is None:
+            return None
+        values = values.reshape((*leading, *values.shape[1:]))
+        return torch.from_numpy(values).to(keypoints.device) if isinstance(keypoints, Tensor) else values
+
+    return Poses(
+        positions=shaped(lifted.positions),
+        confidence=shaped(lifted.confidence),
+        skeleton=frames.target,
+        units=frames.units,
+        translation=shaped(lifted.translation),
+        placed=lifted.translation is not None,
+        ambiguity=shaped(lifted.ambiguity),
+        keypoints=shaped(lifted.keypoints),
+        fps=fps,
+        image_size=None if image_size is None else check_image_size(image_size),
+        notes=said,
+    )

@@ -1,0 +1,108 @@
+"""All people of a video to a scene."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from ites_fast.detections import Detections, Track
+from ites_fast.errors import InputError
+from ites_fast.lifting.frames import FrameLifter, LiftedFrames
+from ites_fast.lifting.notes import notes
+from ites_fast.lifting.over_time import FPS, Smooth, check_smooth, over_time
+from ites_fast.scene import Person, Scene
+
+BATCH = 4096  # poses at a time
+
+
+def lift_detections(
+    lifter: FrameLifter,
+    detections: Detections,
+    *,
+    smooth: Smooth | None = "savitzky_golay",
+    constant_bones: bool = True,
+    consistent_depth: bool = True,
+    min_frames: int = 1,
+) -> Scene:
+    """Lift every person of a video. Frames in which a person cannot be lifted are left out.
+
+    Args:
+        lifter: of the detections' skeleton and camera, from ``Lifter.frames``.
+        detections: people in one video.
+        smooth: filter each person over time; see ``Lifter``.
+        constant_bones: one length for each bone of a person; see ``Lifter``.
+        consistent_depth: one sign of depth for a sequence; see ``Lifter``. Needs a lifter with ambiguities.
+        min_frames: leave out people who are seen in fewer frames.
+
+    Returns:
+        A scene in the camera's frame.
+
+    Raises:
+        InputError: nobody can be lifted, or an option is none.
+    """
+    check_smooth(smooth)
+    tracks = [track for track in detections.tracks if len(track) >= min_frames]
+    fps = detections.fps or FPS
+    people, lifted, negated = [], [], 0
+    with tqdm(total=sum(map(len, tracks)), desc="lifting", unit="pose", disable=None, delay=1.0) as progress:
+        for track in tracks:
+            frames = join_frames(list(_batches(lifter, track, progress)))
+            frames, signs = over_time(
+                frames,
+                lifter,
+                fps=fps,
+                frame=track.frame,
+                smooth=smooth,
+                constant_bones=constant_bones,
+                one_sign=consistent_depth,
+            )
+            negated += signs
+            lifted.append(frames)
+            if (person := _person(track, frames)) is not None:
+                people.append(person)
+    if not people:
+        raise InputError(
+            f"{detections.source}: nobody is seen well enough to be lifted, in {min_frames} frames or more"
+        )
+    said = [*detections.notes, *_left_out(detections, min_frames), *notes(join_frames(lifted), lifter, negated=negated)]
+    return Scene(
+        source=detections.source,
+        skeleton=lifter.target,
+        people=tuple(sorted(people, key=lambda person: int(person.frame[0]))),
+        frames=detections.frames,
+        fps=fps,
+        units=lifter.units,
+        placed=lifted[0].translation is not None,
+        image_size=detections.image_size,
+        notes=tuple(said),
+    )
+
+
+def _batches(lifter: FrameLifter, track: Track, progress: tqdm) -> Iterator[LiftedFrames]:
+    size = max(1, len(track)) if lifter.inference.over_time else BATCH
+    for start in range(0, len(track), size):
+        part = track.keypoints[start : start + size]
+        yield lifter(part)
+        progress.update(len(part))
+
+
+def _person(track: Track, frames: LiftedFrames) -> Person | None:
+    """The frames in which there is a pose, and a place where places are known."""
+    positions = frames.positions if frames.translation is None else frames.positions + frames.translation[:, None]
+    there = np.isfinite(positions).all((1, 2))
+    if not there.any():
+        return None
+    person = Person(track.name, track.frame, positions, frames.confidence, frames.ambiguity, frames.keypoints)
+    names = ("frame", "positions", "confidence", "ambiguity", "keypoints")
+    return replace(person, **{name: getattr(person, name)[there] for name in names})
+
+
+def _left_out(detections: Detections, min_frames: int) -> list[str]:
+    few = sum(len(track) < min_frames for track in detections.tracks)
+    return [f"{few} people who are seen in fewer than {min_frames} frames are left out."] if few else []
+
+
+def join_frames(parts: list[LiftedFrames]) -> LiftedFrames:
+    """Frames one after the other."""
+    return LiftedFrames(*(None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)))

@@ -1,0 +1,1 @@
+"""Pictures of scenes: images, videos and a page with a 3D player."""
