@@ -8,8 +8,8 @@ full BODY_25B, whose row is what perfect rules would reach, and its thorax and s
 
 The second table is mocap17, where joints are exact and there is no face: heads that can only be guessed from the trunk.
 
-Errors are millimetres without any choice of flip, n_mpjpe after a least-squares scale for each pose; "limbs" is its mean
-over the twelve joints of arms and legs.
+Errors are millimetres without any choice of flip, n_mpjpe after a least-squares scale for each pose; "limbs" is its
+mean over the twelve joints of arms and legs. At last come the least-squares values behind the rules' constants.
 """
 
 import argparse
@@ -49,9 +49,12 @@ def main() -> None:
     lifter = load_lifter() if options.lifter is None else load_lifter(options.lifter)
     if options.detections is not None:
         with np.load(options.detections) as file:
-            body_25b = file["body25b"].reshape(-1, 25, 3)
-        report(lifter, load(options.detections, "test"), lambda _: detected(body_25b))
+            body_25b = file["body25b"].astype(np.float64)  # (cameras, frames, 25, 3)
+        report(lifter, load(options.detections, "test"), lambda _: detected(body_25b.reshape(-1, 25, 3)))
     report(lifter, load("mocap17", "test"), without_a_face)
+    if options.detections is not None:
+        fit_to_ears(body_25b)
+    fit_to_trunk(load("mocap17", "train").pose_2d.astype(np.float64))
 
 
 def report(lifter: ViewLifter, views: PoseDataset, arms: Callable[[PoseDataset], Iterator[Arm]]) -> None:
@@ -110,6 +113,44 @@ def naive(coco: np.ndarray) -> np.ndarray:
     index = COCO_17.joint_names.index
     sources = [[index(source) for source in NAIVE.get(name, (name,))] for name in H36M_17.joint_names]
     return np.stack([points[:, source].mean(1) for source in sources], 1)
+
+
+def fit_to_ears(body_25b: np.ndarray) -> None:
+    """Print how far head tops lie from the thorax, in ways to the middle of the ears, and what is left of them.
+
+    Args:
+        body_25b: detections (cameras, frames, 25, 3). A camera's pixels are turned to millimetres by the median length
+            of the trunk, taken as 500 mm.
+    """
+    index = BODY_25B.joint_names.index
+    points = np.where(body_25b[..., 2:] > 0, body_25b[..., :2], np.nan)
+    ears, thorax, hips = (
+        points[:, :, [index(f"left_{name}"), index(f"right_{name}")]].mean(2) for name in ("ear", "shoulder", "hip")
+    )
+    trunk = np.nanmedian(np.linalg.norm(thorax - hips, axis=-1), 1)[:, None, None]
+    way, goal = (500 * (x - thorax) / trunk for x in (ears, points[:, :, index("head_top")]))
+    print(f"head top from ears: {slope(way, goal):.3f}; of each camera by the fit to the others:")
+    for camera in range(len(points)):
+        factor = slope(np.delete(way, camera, 0), np.delete(goal, camera, 0))
+        error = np.nanmean(np.linalg.norm(factor * way[camera] - goal[camera], axis=-1))
+        print(f"* camera {camera + 1}: {factor:.3f}, {error:.0f} mm")
+
+
+def fit_to_trunk(pose_2d: np.ndarray) -> None:
+    """Print heads in ways from hips to thorax, and necks in ways from thorax to head; pose_2d: (N, 17, 2) pixels."""
+    index = H36M_17.joint_names.index
+    thorax, hips = (pose_2d[:, [index(f"left_{name}"), index(f"right_{name}")]].mean(1) for name in ("shoulder", "hip"))
+    size = np.sqrt(pose_2d.var(1).sum(-1))[:, None]
+    trunk, head, neck = (
+        x / size for x in (thorax - hips, pose_2d[:, index("head")] - thorax, pose_2d[:, index("neck_nose")] - thorax)
+    )
+    print(f"head top from trunk: {1 + slope(trunk, head):.3f}; neck from head top: {slope(head, neck):.3f}")
+
+
+def slope(way: np.ndarray, goal: np.ndarray) -> float:
+    """The factor of ``way`` that comes nearest to ``goal``, over all samples without gaps."""
+    whole = np.isfinite(way + goal)
+    return float((way[whole] * goal[whole]).sum() / (way[whole] ** 2).sum())
 
 
 if __name__ == "__main__":

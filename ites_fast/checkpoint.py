@@ -20,7 +20,7 @@ from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
 from ites_fast.models import PoseDensity, ViewLifter, build_network, lifter_of
 from ites_fast.normalization import Normalization
-from ites_fast.skeleton import Skeleton, get_skeleton
+from ites_fast.skeleton import Skeleton, get_body
 from ites_fast.weights import BUNDLED
 
 HEADER = "ites_fast"
@@ -85,7 +85,7 @@ def load_lifter(path: str | os.PathLike | None = None, device: torch.device | st
         path = path / LIFTER_FILE
     tensors, description = read_tensors(path, kind="model")
     try:
-        skeleton = get_skeleton(description["skeleton"])
+        skeleton = get_body(description["skeleton"])
         architecture = description["architecture"]
         network = build_network(architecture["network"], skeleton, architecture["options"])
         normalization = Normalization.from_dict(description["normalization"])
@@ -136,7 +136,7 @@ def load_flow(
     """
     tensors, description = read_tensors(path, kind="flow")
     try:
-        skeleton = get_skeleton(description["skeleton"])
+        skeleton = get_body(description["skeleton"])
         density = PoseDensity(skeleton, **description["options"])
         normalization = Normalization.from_dict(description["normalization"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -151,15 +151,9 @@ def add_noise(
     """
     noise = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=image.device)
     if tail_share:
-        noise = noise * tail_factor(image.shape[:-1], tail_share, generator, image.device)[..., None]
+        far = torch.rand(image.shape[:-1], generator=generator, device=image.device) < tail_share
+        noise = noise * (1 + (TAIL - 1) * far[..., None])
     return image + noise * (sigma_px / focal)
-
-
-def tail_factor(
-    shape: tuple[int, ...], share: float, generator: torch.Generator, device: torch.device | str = "cpu"
-) -> Tensor:
-    """How many times as far each joint moves: ``TAIL`` for a share of them, else once."""
-    return 1 + (TAIL - 1) * (torch.rand(shape, generator=generator, device=device) < share)
 
 
 def swap_limbs(image: Tensor, skeleton: Skeleton, share: float, generator: torch.Generator) -> Tensor:

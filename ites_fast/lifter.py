@@ -223,7 +223,14 @@ def _skeleton(skeleton: str | Skeleton) -> Skeleton:
 
 def _checked(keypoints: np.ndarray | Tensor, skeleton: Skeleton) -> tuple[np.ndarray, tuple[int, ...]]:
     """The keypoints as (N, J, 2 | 3), and their leading shape."""
-    array = keypoints.detach().cpu().numpy() if isinstance(keypoints, Tensor) else np.asarray(keypoints)
+    if isinstance(keypoints, Tensor):
+        tensor = keypoints.detach().cpu()
+        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()  # numpy has no such numbers
+    else:
+        try:
+            array = np.asarray(keypoints)
+        except ValueError as error:
+            raise InputError(f"keypoints: expected an array of numbers: {error}") from error
     if array.dtype.kind not in "fiu":
         raise InputError(f"keypoints: received {array.dtype}, expected numbers")
     if not 2 <= array.ndim <= 4 or array.shape[-1] not in (2, 3):

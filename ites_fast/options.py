@@ -252,19 +252,17 @@ class DistillOptions(OptimizerOptions):
     """largest standard deviation of the joints' noise, in pixels of a 1000 px wide image (focal length 1145)"""
     clean_share: float = 0.25
     """share of views without noise"""
-    max_missing: int = 4
+    max_missing: int = 8
     """most joints that a view loses"""
     whole_share: float = 0.75
     """share of views that lose none"""
     limb_share: float = 0.25
     """of the others, the share that loses the end of a limb instead of joints anywhere"""
-    region_share: float = 0.0
+    region_share: float = 0.2
     """of the others, the share that loses two limbs, the legs or all below the spine instead"""
-    tail_share: float = 0.0
-    """share of the joints that the noise moves four times as far"""
-    swap_share: float = 0.0
+    swap_share: float = 0.05
     """share of views in which a limb, or the end of one, is exchanged with that of the other side"""
-    miss_share: float = 0.0
+    miss_share: float = 0.005
     """probability that a joint lies elsewhere, at another joint or anywhere near; four times that at wrists and
     ankles"""
     mirror: bool = True

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -158,7 +159,7 @@ class Poses:
 
     def save(
         self, path: str | os.PathLike, *, fps: float | None = None, video: str | os.PathLike | None = None
-    ) -> None:
+    ) -> list[Path]:
         """Write the poses to a file, of which the suffix says the format; see ``saving.SUFFIXES``.
 
         Args:
@@ -166,13 +167,16 @@ class Poses:
             fps: see ``scene``.
             video: where the keypoints are from, for the formats that show it.
 
+        Returns:
+            The files that were written: one, or one a person in formats that hold one person.
+
         Raises:
             InputError: the suffix is unknown, or a package is missing that the format needs.
             OSError: the file cannot be written.
         """
         from ites_fast.saving import save_scene
 
-        save_scene(self.scene(fps=fps), path, video=video)
+        return save_scene(self.scene(fps=fps), path, video=video)
 
     def _on_floor(self) -> "Poses":
         height = "xyz".index(self.axes)

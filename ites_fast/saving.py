@@ -18,6 +18,7 @@ SUFFIXES = {
     ".mp4": "film, 2D beside 3D",
     ".gif": "film without a player, 2D beside 3D",
     ".html": "page with a 3D player, opens without a network",
+    ".rrd": "recording for the Rerun viewer",
 }
 
 
@@ -65,6 +66,10 @@ def _write_picture(scene: Scene, path: Path, suffix: str, video: str | os.PathLi
         from ites_fast.pictures.contact_sheet import write_png
 
         write_png(scene, path)
+    elif suffix == ".rrd":
+        from ites_fast.pictures.rerun_log import write_rrd
+
+        write_rrd(scene, path)
     else:
         from ites_fast.pictures.video import write_video
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ites_fast.corruption import FOCAL_PX, body_regions, limb_ends, misplace, swap_limbs, tail_factor
+from ites_fast.corruption import FOCAL_PX, body_regions, limb_ends, misplace, swap_limbs
 from ites_fast.normalization import MIN_VISIBLE
 from ites_fast.options import DistillOptions
 from ites_fast.skeleton import Skeleton
@@ -18,8 +18,7 @@ def spoil(image: Tensor, skeleton: Skeleton, options: DistillOptions, generator:
     clean. Of the views that are not whole some lose the end of a limb, such as elbow and wrist, some two limbs or the
     lower body, and the others up to ``max_missing`` joints anywhere, each number alike.
 
-    A share of the joints moves farther than the noise, limbs change sides and joints are misplaced as ``Corruption``
-    says, in a window in each frame anew.
+    Limbs change sides and joints are misplaced as ``Corruption`` says, in a window in each frame anew.
 
     The frames of a window have noise of one strength, independent of each other. Half of the windows lose the same
     joints in all frames, as behind a piece of furniture, the others in every frame anew.
@@ -40,8 +39,6 @@ def spoil(image: Tensor, skeleton: Skeleton, options: DistillOptions, generator:
     views, frames = len(image), image.shape[1:-2]  # frames: () or (F,)
     sigma = options.max_noise_px / FOCAL_PX * uniform(views) * (uniform(views) >= options.clean_share)
     noise = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=image.device)
-    if options.tail_share > 0:
-        noise = noise * tail_factor(image.shape[:-1], options.tail_share, generator, image.device)[..., None]
     spoilt = image + sigma.view(-1, *[1] * (image.ndim - 1)) * noise
     if options.swap_share > 0:
         spoilt = swap_limbs(spoilt.flatten(0, -3), skeleton, options.swap_share, generator).view_as(image)

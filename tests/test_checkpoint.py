@@ -140,7 +140,7 @@ def test_a_state_is_not_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"skeleton": "coco_17"}, "another architecture or skeleton: skeleton 'coco_17' is unknown"),
+        ({"skeleton": "alien"}, "another architecture or skeleton: skeleton 'alien' is unknown"),
         ({"architecture": {"network": "transformer", "options": {}}}, "network 'transformer' is unknown"),
         ({"architecture": {"network": "teacher", "options": {"heads": 8}}}, "unexpected keyword argument 'heads'"),
         ({"architecture": {"network": "teacher", "options": {"width": -1}}}, "another architecture or skeleton"),

@@ -14,11 +14,11 @@ from ites_fast.normalization import MIN_VISIBLE, Normalization
 from ites_fast.options import DistillOptions
 from ites_fast.sides import mirrored
 from ites_fast.skeleton import H36M_17
-from ites_fast.spoiling import spoil
+from ites_fast.spoiling import large_regions, spoil
 from ites_fast.teaching import in_view, mean_poses
 
 NORMALIZATION = Normalization("root", "pose", 0.13, H36M_17.root, H36M_17.head, hips=H36M_17.hips)
-SMALL = DistillOptions(width=32, blocks=1)
+SMALL = DistillOptions(width=32, blocks=1, max_missing=4, region_share=0.0, swap_share=0.0, miss_share=0.0)
 UNSPOILT = replace(SMALL, max_noise_px=0.0, max_missing=0, mirror=False, virtual_share=0.0)
 
 
@@ -292,6 +292,34 @@ def test_whole_ends_of_limbs_are_lost():
     legs = {(1, 2, 3), (2, 3), (3,), (4, 5, 6), (5, 6), (6,)}
     assert found == legs | {(11, 12, 13), (12, 13), (13,), (14, 15, 16), (15, 16), (16,)}
     assert len(limb_ends(H36M_17)) == 12
+
+
+def test_large_parts_of_the_body_are_lost():
+    lost = spoilt(replace(SMALL, whole_share=0.0, limb_share=0.5, region_share=0.9)).isnan()[..., 0]
+    found = {tuple(row.nonzero().flatten().tolist()) for row in large_regions(H36M_17)}
+    assert {len(region) for region in found} == {4, 6, 7}
+    share = {region: 0 for region in found}
+    for row in lost:
+        region = tuple(row.nonzero().flatten().tolist())
+        share[region] = share.get(region, 0) + 1 / len(lost)
+    for region in found:
+        assert share[region] == pytest.approx(0.9 * (2 if len(region) == 7 else 1) / 9, abs=0.02), region
+
+
+def test_limbs_change_sides_and_joints_lie_elsewhere():
+    """As ``corruption`` does it, for a share of the views or joints, and in a window in each frame anew."""
+    image = random_image(4000).double()
+    quiet = replace(SMALL, max_noise_px=0.0, whole_share=1.0)
+    assert torch.equal(spoil(image, H36M_17, quiet, generator()), image)
+    swapped = spoil(image, H36M_17, replace(quiet, swap_share=0.3), generator())
+    moved = (swapped != image).any(-1)
+    assert moved.any(1).double().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert set(moved.sum(1).tolist()) == {0, 2, 4, 6}
+    placed = (spoil(image, H36M_17, replace(quiet, miss_share=0.02), generator()) != image).any(-1).double().mean(0)
+    assert placed[[3, 6, 13, 16]].mean().item() == pytest.approx(0.08, rel=0.15)
+    assert placed[[0, 1, 7, 8, 9]].mean().item() == pytest.approx(0.02, rel=0.25)
+    window = spoil(image.view(1000, 4, 17, 2), H36M_17, replace(quiet, swap_share=0.3), generator())
+    assert torch.equal(window.view_as(image), swapped)
 
 
 def test_enough_joints_are_left():

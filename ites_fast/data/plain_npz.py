@@ -10,7 +10,7 @@ from ites_fast.data.dataset import PoseDataset
 from ites_fast.data.npz_file import Arrays, npz_keys
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
-from ites_fast.skeleton import H36M_17, get_skeleton
+from ites_fast.skeleton import H36M_17, get_body
 
 REQUIRED = frozenset({"pose_2d", "camera_focal", "camera_principal"})
 CAMERA_SHAPES = {
@@ -39,7 +39,7 @@ def read(path: Path, split: str) -> PoseDataset:
     """
     arrays = Arrays(path)
     pose_2d = arrays.numbers("pose_2d")
-    skeleton = get_skeleton(str(arrays.get("skeleton"))) if "skeleton" in arrays else H36M_17
+    skeleton = get_body(str(arrays.get("skeleton"))) if "skeleton" in arrays else H36M_17
     if pose_2d.ndim != 3 or pose_2d.shape[1:] != (skeleton.num_joints, 2):
         raise InputError(f"{path}: pose_2d has shape {pose_2d.shape}, expected (N, {skeleton.num_joints}, 2)")
     views = len(pose_2d)

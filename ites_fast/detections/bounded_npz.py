@@ -50,6 +50,8 @@ class BoundedArrays(Arrays):
             raise InputError(f"{self.path}: {key!r} cannot be read ({error}); is the file damaged?") from error
         if not isinstance(array, np.ndarray):
             raise InputError(f"{self.path}: {key!r} is not an array")
+        if array.dtype.kind == "U" and not _is_unicode(array):
+            raise InputError(f"{self.path}: {key} holds characters that are not Unicode")
         return array
 
     def text(self, key: str) -> str:
@@ -76,3 +78,11 @@ class BoundedArrays(Arrays):
                 f"{self.path}: {key} is {dtype} {shape}, {size} bytes, the file holds {info.file_size} of it; "
                 "was it truncated?"
             )
+
+
+def _is_unicode(array: np.ndarray) -> bool:
+    """Whether texts can be made of it, and written: numpy checks no character that it reads."""
+    if not array.size or not array.dtype.itemsize:
+        return True
+    codes = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))).reshape(-1).view(np.uint32)
+    return not ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any()

@@ -126,6 +126,8 @@ def _opened(path: str | Path) -> Iterator[tuple["av.container.InputContainer", "
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise InputError(f"{path}: has no video in it, only {kinds}")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise InputError(f"{path}: its pictures are coded in a way that PyAV does not know")
         _check_size(stream.width, stream.height, path)
         stream.thread_type = "AUTO"
         yield container, stream

@@ -31,7 +31,8 @@ def camera_of(
     K, dist = np.asarray(K, np.float64), np.asarray(dist, np.float64)
     if K.shape != (3, 3) or dist.shape not in ((0,), (4,), (5,)):
         raise InputError(f"{where}: K is {K.shape} and dist {dist.shape}, expected (3, 3) and (4,) or (5,)")
-    if not np.allclose(K * [[0, 1, 0], [1, 0, 0], [1, 1, 1]], [[0, 0, 0], [0, 0, 0], [0, 0, 1]]):
+    rest = K[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]]  # 0 without skew, and the last row
+    if not np.allclose(rest, [0, 0, 0, 0, 1]):
         raise InputError(f"{where}: K is {K.tolist()}, expected fx 0 cx / 0 fy cy / 0 0 1")
     lens = np.zeros(5)
     lens[: len(dist)] = dist

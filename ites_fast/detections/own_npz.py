@@ -41,8 +41,9 @@ MAX_FPS = 100_000
 
 
 def recognise(path: Path) -> bool:
-    """Whether ``path`` is an npz file with the key "keypoints"."""
-    return "keypoints" in npz_names(path)
+    """Whether ``path`` is an npz file with the key "keypoints" and without 3D positions."""
+    names = npz_names(path)
+    return "keypoints" in names and "positions" not in names
 
 
 def read(path: Path, skeleton: Skeleton | None) -> Detections:

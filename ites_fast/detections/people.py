@@ -12,7 +12,7 @@ from ites_fast.detections.tracks import Detections, Track
 from ites_fast.errors import InputError
 from ites_fast.skeleton import SKELETONS, Skeleton, get_skeleton
 
-MAX_PEOPLE = 500  # in one frame: associating them takes time quadratic in their number
+MAX_PEOPLE = 200  # in one frame: associating them takes time quadratic in their number
 # Files that list only frames with people: numbers sparser than this are those of pictures, not of a video.
 MAX_SPARSITY = 20
 SAME_NAMES = 0.6  # of the joints

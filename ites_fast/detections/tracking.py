@@ -7,16 +7,17 @@ from tqdm import tqdm
 
 from ites_fast.detections.tracks import Track
 
-MAX_GAP = 15  # frames in which a person may stay unseen and still keep the name
+MAX_GAP = 30  # frames in which a person may stay unseen and still keep the name
 # All lengths below are shares of the size of a body, the diagonal of the box around its joints.
 REACH = 0.35  # how far, on average, the joints may be from where they are expected
 REACH_PER_FRAME = 0.05  # more of it for each frame in which the person was not seen
 MAX_REACH = 0.8
 SAME_BODY = 0.06  # two skeletons that are nearer to each other are one person seen twice
 PART_REACH = 0.15  # where the legs of a body are expected whose upper half is another skeleton
+MAX_TERMS = 1 << 22  # of distances computed at once
 MIN_COMMON = 3  # joints; with fewer in common, the middles of the bodies are compared
-VELOCITY_WEIGHT = 0.5  # of the newest step in the running mean of velocities
-VELOCITY_FADES = 0.9  # a frame: people who are not seen do not walk on for ever
+VELOCITY_WEIGHT = 0.2  # of the newest step in the running mean of velocities
+VELOCITY_FADES = 0.95  # a frame: people who are not seen do not walk on for ever
 SIZE_FADES = 0.98  # a frame: a body seen in part keeps the size that it had
 
 
@@ -73,7 +74,7 @@ def merge_duplicates(people: np.ndarray) -> np.ndarray:
     if len(people) < 2:
         return people
     best_first = np.argsort(-people[..., 2].sum(-1), kind="stable")
-    distance = _distances(people, people, np.maximum.outer(_sizes(people), _sizes(people)), min_common=MIN_COMMON)
+    distance = _distances(people, people, np.maximum.outer(_sizes(people), _sizes(people)), by_middles=False)
     kept: dict[int, np.ndarray] = {}
     for index in best_first.tolist():
         same = next((other for other in kept if distance[index, other] < SAME_BODY), None)
@@ -146,7 +147,7 @@ class Tracker:
         expected = np.stack([person.expected(frame) for person in self._known])
         unseen = np.array([frame - person.frame - 1 for person in self._known])
         known_sizes = np.array([person.size_at(frame) for person in self._known])
-        distance = _distances(expected, people, np.maximum.outer(known_sizes, sizes), min_common=0)
+        distance = _distances(expected, people, np.maximum.outer(known_sizes, sizes), by_middles=True)
         reach = np.minimum(REACH + REACH_PER_FRAME * unseen, MAX_REACH)[:, None]
         rows, columns = np.nonzero(distance <= reach)
         nearest_first = np.argsort(distance[rows, columns], kind="stable").tolist()
@@ -218,19 +219,24 @@ def _sizes(people: np.ndarray) -> np.ndarray:
     return np.maximum(np.linalg.norm(np.where(high >= low, high - low, 0), axis=-1), 1.0)
 
 
-def _distances(a: np.ndarray, b: np.ndarray, sizes: np.ndarray, min_common: int) -> np.ndarray:
+def _distances(a: np.ndarray, b: np.ndarray, sizes: np.ndarray, by_middles: bool) -> np.ndarray:
     """Mean distances (A, B) of the joints that both have, weighted by confidence, as shares of ``sizes`` (A, B).
 
-    Where less than MIN_COMMON joints are common, it is the distance of the middles of the bodies, or with
-    ``min_common`` infinity.
+    Where less than MIN_COMMON joints are common, it is infinite, or ``by_middles`` the distance of the middles of the
+    bodies.
     """
-    weight = np.sqrt(a[:, None, :, 2] * b[None, :, :, 2])  # (A, B, J)
-    weight[~(weight > 0)] = 0
-    step = np.nan_to_num(a[:, None, :, :2] - b[None, :, :, :2])
-    lengths = np.hypot(step[..., 0], step[..., 1])
-    mean = (weight * lengths).sum(-1) / np.maximum(weight.sum(-1), 1e-9)
-    few = (weight > 0).sum(-1) < MIN_COMMON
-    if min_common:
+    mean = np.empty((len(a), len(b)))
+    few = np.empty((len(a), len(b)), bool)
+    rows = max(1, MAX_TERMS // max(1, b.shape[0] * b.shape[1]))  # at a time, to bound the memory
+    there = np.nan_to_num(b[..., :2])
+    for start in range(0, len(a), rows):
+        part = a[start : start + rows, None]
+        weight = np.sqrt(part[..., 2] * b[None, ..., 2])  # (rows, B, J)
+        step = np.nan_to_num(part[..., :2]) - there
+        lengths = np.hypot(step[..., 0], step[..., 1])
+        mean[start : start + rows] = (weight * lengths).sum(-1) / np.maximum(weight.sum(-1), 1e-9)
+        few[start : start + rows] = (weight > 0).sum(-1) < MIN_COMMON
+    if not by_middles:
         mean[few] = np.inf
     elif few.any():
         middles = np.linalg.norm(_middles(a)[:, None] - _middles(b)[None], axis=-1)

@@ -73,7 +73,7 @@ def _load(path: Path, key: str) -> Any:
         raise InputError(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_BYTES}")
     try:
         return load_object_array(path, key)
-    except (InputError, OSError):
+    except InputError:
         raise
     # A damaged zip file can raise nearly anything.
     except Exception as error:

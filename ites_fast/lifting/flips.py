@@ -72,7 +72,7 @@ def consistent_depth(
         pose, elapsed = positions[valid], np.diff(frame[valid]) / fps
         same, other = _transitions(pose[:-1], pose[1:], elapsed)
         score = np.zeros(len(pose)) if ambiguity is None else ambiguity[valid]
-        evidence = _evidence(score, np.append(1 / fps, elapsed), EVIDENCE)
+        evidence = _evidence(score, EVIDENCE * np.minimum(np.append(1 / fps, elapsed), LONGEST_STEP))
         negated[valid] = _viterbi(same, other, evidence)
     result = positions.copy()
     result[negated, :, 2] *= -1
@@ -119,8 +119,8 @@ class DepthSigns:
         before = self._cost[people]
         before[first] = 0
         as_is = np.minimum(before[:, 0] + same, before[:, 1] + other)
-        turned = np.minimum(before[:, 1] + same, before[:, 0] + other) + _evidence(score, elapsed, CAUSAL_EVIDENCE)
-        turned[first] = np.maximum(turned[first], as_is[first])  # a first pose is what the lifter says
+        weight = np.where(first, 1, CAUSAL_EVIDENCE * np.minimum(elapsed, LONGEST_STEP))
+        turned = np.minimum(before[:, 1] + same, before[:, 0] + other) + _evidence(score, weight)
         cost = np.stack([as_is, turned], 1)
         cost -= cost.min(1, keepdims=True)  # bounded for ever
         kept = people[valid]
@@ -149,10 +149,10 @@ def _mean_norm(pose: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(pose).sum(-1)).mean(-1)
 
 
-def _evidence(ambiguity: np.ndarray, elapsed: np.ndarray, rate: float) -> np.ndarray:
-    """Cost (N,) of negating poses: neighbouring frames are wrong together, so that a frame counts by its time."""
+def _evidence(ambiguity: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Cost (N,) of negating poses that count as ``weight`` independent ones: neighbouring frames are wrong together."""
     wrong = np.clip(ambiguity / 2, LEAST_DOUBT, 0.5)
-    return np.log((1 - wrong) / wrong) * rate * np.minimum(elapsed, LONGEST_STEP)
+    return np.log((1 - wrong) / wrong) * weight
 
 
 def _viterbi(same: np.ndarray, other: np.ndarray, evidence: np.ndarray) -> np.ndarray:

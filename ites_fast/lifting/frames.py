@@ -68,6 +68,7 @@ class FrameLifter:
         self.scale = metres_per_body_unit(height) if self.units == "metres" else 1.0
         self.min_confidence, self.with_ambiguity = min_confidence, with_ambiguity
 
+    @np.errstate(all="ignore")  # keypoints may be far outside any sense
     def __call__(self, keypoints: np.ndarray) -> LiftedFrames:
         """Lift keypoints (N, J, 2) or (N, J, 3): x, y in pixels and confidence; NaN where a joint was not seen."""
         seen = self.conversion.apply(_cleaned(keypoints, self.min_confidence))  # (N, 17, 3)
@@ -88,6 +89,7 @@ class FrameLifter:
             translation = root_translation(positions, image, confidence)
         return LiftedFrames(positions, translation, confidence, score, seen)
 
+    @np.errstate(all="ignore")
     def place(self, positions: np.ndarray, seen: np.ndarray, confidence: np.ndarray) -> np.ndarray | None:
         """Where poses (N, 17, 3) stand (N, 3), by ``keypoints`` and ``confidence`` of their ``LiftedFrames``."""
         if self.view.camera is None:
@@ -101,9 +103,9 @@ class FrameLifter:
             return pixels, confidence
         if not camera.has_distortion:
             return ((pixels - camera.principal) / camera.focal).astype(np.float32), confidence
-        with np.errstate(all="ignore"):  # far outside the image the lens model has no inverse
-            pixels = np.where(confidence[..., None] > 0, pixels, camera.principal)
-            image = camera.undistort(pixels).astype(np.float32)
+        pixels = np.where(confidence[..., None] > 0, pixels, camera.principal)
+        image = camera.undistort(pixels).astype(np.float32)
+        # far outside the image the lens model has no inverse
         return image, np.where(np.isfinite(image).all(-1), confidence, np.float32(0))
 
 
@@ -113,8 +115,7 @@ def _cleaned(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
     if keypoints.shape[2] == 2:
         cleaned[..., :2], cleaned[..., 2] = keypoints, 1
     else:
-        with np.errstate(over="ignore"):
-            cleaned[...] = keypoints
+        cleaned[...] = keypoints
         np.minimum(cleaned[..., 2], 1, out=cleaned[..., 2])
     confidence = cleaned[..., 2]
     # a comparison with NaN is false

@@ -35,7 +35,8 @@ class Inferred(NamedTuple):
 class _Input(NamedTuple):
     u: np.ndarray  # (N, J) of the network's input
     v: np.ndarray
-    root: tuple[np.ndarray, np.ndarray] | None  # where the virtual camera looks, (N, 1) each; None: as the camera does
+    look: tuple[np.ndarray, ...] | None  # u, v of the ray that the virtual camera looks along, its length in the plane
+    # of x and z and its length, (N, 1) each; None: it looks as the camera does
     good: np.ndarray  # (N,) whether there is a pose
 
 
@@ -98,21 +99,20 @@ class Inference:
         """
         poses = np.full((*image.shape[:2], 3), np.nan, np.float32)
         whole = visible.all()
-        with np.errstate(all="ignore"):
-            given = _network_input(image, None if whole else visible, self.normalization, turned)
+        given = _network_input(image, None if whole else visible, self.normalization, turned)
         good = given.good
         every = good.all()
         if not every:
-            rows = None if given.root is None else tuple(plane[good] for plane in given.root)
+            rows = None if given.look is None else tuple(plane[good] for plane in given.look)
             given, visible = _Input(given.u[good], given.v[good], rows, good), visible[good]
         if not whole and not self.lifter.accepts_missing:
             self._require_joints(visible, good)
         x, y, z, mirrored_z = self._lift(given, None if whole else visible, mirrored)
         if every:
-            _turn_back(x, y, z, given.root, poses)
+            _turn_back(x, y, z, given.look, poses)
             return Inferred(poses, z if mirrored else None, mirrored_z)
         some = np.empty((len(x), *poses.shape[1:]), np.float32)
-        _turn_back(x, y, z, given.root, some)
+        _turn_back(x, y, z, given.look, some)
         poses[good] = some
         return Inferred(poses, *(_spread(plane, good) if mirrored else None for plane in (z, mirrored_z)))
 
@@ -212,6 +212,7 @@ def _spread(plane: np.ndarray, good: np.ndarray) -> np.ndarray:
     return whole
 
 
+@np.errstate(all="ignore")
 def _network_input(image: np.ndarray, visible: np.ndarray | None, how: Normalization, turned: bool) -> _Input:
     """``Normalization.apply``, but poses that cannot be normalised are marked and not refused."""
     u, v = image[..., 0], image[..., 1]
@@ -219,11 +220,12 @@ def _network_input(image: np.ndarray, visible: np.ndarray | None, how: Normaliza
     if visible is not None:
         good = visible.sum(1) >= MIN_VISIBLE
         u, v = _with_missing_at_root(u, v, visible, how)
-    looks_at = None
+    look = None
     if turned and how.view == "root":
-        a, b = looks_at = u[:, root], v[:, root]
+        a, b = u[:, root], v[:, root]
         across = np.sqrt(1 + a * a)
         ray = np.sqrt(across * across + b * b)
+        look = a, b, across, ray
         depth = (a * u + b * v + 1) / ray
         u, v = (u - a) / (across * depth), (across * across * v - a * b * u - b) / (across * ray * depth)
         in_front = depth.min(1) > 0
@@ -231,7 +233,8 @@ def _network_input(image: np.ndarray, visible: np.ndarray | None, how: Normaliza
     else:
         u, v = u - u[:, root], v - v[:, root]
     squared = u * u + v * v
-    size = np.sqrt(squared.mean(1) if visible is None else squared.sum(1) / np.maximum(visible.sum(1), 1))
+    count = np.float32(u.shape[1]) if visible is None else np.maximum(visible.sum(1, dtype=np.float32), 1)
+    size = np.sqrt(squared.sum(1) / count)
     smallest = size > MIN_SIZE
     good = smallest if good is None else good & smallest
     good &= np.isfinite(size)
@@ -242,7 +245,7 @@ def _network_input(image: np.ndarray, visible: np.ndarray | None, how: Normaliza
     else:
         factor = TYPICAL_SIZE / how.camera_depth / size
     factor = factor.astype(np.float32, copy=False)[:, None]
-    return _Input(u * factor, v * factor, looks_at, good)
+    return _Input(u * factor, v * factor, look, good)
 
 
 def _with_missing_at_root(
@@ -262,13 +265,11 @@ def _with_missing_at_root(
 
 
 def _turn_back(
-    x: np.ndarray, y: np.ndarray, z: np.ndarray, root: tuple[np.ndarray, np.ndarray] | None, result: np.ndarray
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, look: tuple[np.ndarray, ...] | None, result: np.ndarray
 ) -> None:
     """Planes of the virtual view into ``result`` (N, J, 3), in the camera's frame: ``normalization.turn_back``."""
-    if root is not None:
-        a, b = root
-        across = np.sqrt(1 + a * a)
-        ray = np.sqrt(across * across + b * b)
+    if look is not None:
+        a, b, across, ray = look
         down, forward = y / (across * ray), z / ray
         x, y, z = (
             x / across - a * b * down + a * forward,

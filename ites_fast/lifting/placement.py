@@ -9,6 +9,7 @@ import numpy as np
 
 from ites_fast.camera import Camera
 from ites_fast.errors import InputError
+from ites_fast.lifting.bone_lengths import Tree
 from ites_fast.skeleton import Skeleton
 
 METRES_PER_BODY_UNIT = 0.72  # hip to head of an average body
@@ -124,9 +125,8 @@ def metres_per_body_unit(height: float | None) -> float:
 
 def mean_bone_lengths(pose_3d: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Mean length of the bones of each pose (N,), for poses (N, J, 3)."""
-    child, parent = (list(joints) for joints in zip(*skeleton.edges, strict=True))
-    bones = pose_3d.take(child, 1) - pose_3d.take(parent, 1)
-    return np.sqrt(np.einsum("nbd,nbd->nb", bones, bones)).mean(1)
+    bones = Tree.of(skeleton).bones(pose_3d)
+    return np.sqrt(np.einsum("nbd,nbd->nb", bones, bones)).sum(1) / bones.shape[1]
 
 
 def root_translation(positions: np.ndarray, image: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -146,28 +146,25 @@ def root_translation(positions: np.ndarray, image: np.ndarray, weight: np.ndarra
         there are fewer than two.
     """
     weight = weight / np.maximum(weight.sum(1, keepdims=True), np.finfo(weight.dtype).tiny)
-    image = np.where(weight[..., None] > 0, image, 0)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.einsum("nj,nj->n", weight, values)
-
-    # t_x - u t_z = u Z - X =: a for every joint, and likewise for y
-    depth = positions[..., 2]
-    spread, moment, size, lines = 0.0, 0.0, 0.0, []
-    for axis in (0, 1):
-        u, x = image[..., axis], positions[..., axis]
-        a = u * depth - x
-        mean_u, mean_a, mean_x = mean(u), mean(a), mean(x)
-        u, a, x = u - mean_u[:, None], a - mean_a[:, None], x - mean_x[:, None]
-        spread, moment, size = spread + mean(u * u), moment - mean(u * a), size + mean(x * x)
-        lines.append((mean_u, mean_a))
-    seen = spread > SMALLEST_SPREAD
-    spread = np.where(seen, spread, 1)
-    distance = moment / spread
-    nearest = -np.where(weight > 0, depth, np.inf).min(1, initial=np.inf)  # nobody sees what is behind the camera
-    distance = np.where(distance > nearest, distance, np.maximum(np.sqrt(size / spread), nearest))
-    translation = np.stack([*(mean_a + mean_u * distance for mean_u, mean_a in lines), distance], 1)
-    translation[~seen] = np.nan
+    seen = weight > 0
+    if not seen.all():
+        image = np.where(seen[..., None], image, 0)
+    depth = positions[..., 2:]
+    a = image * depth - positions[..., :2]  # t_xy - u t_z = u Z - X =: a, for every joint
+    mean_image, mean_a = weight[:, None] @ image, weight[:, None] @ a  # (N, 1, 2)
+    image, a = image - mean_image, a - mean_a
+    spread = np.einsum("nj,njk,njk->n", weight, image, image)
+    spread[spread <= SMALLEST_SPREAD] = np.nan
+    distance = -np.einsum("nj,njk,njk->n", weight, image, a) / spread
+    nearest = -np.where(seen, depth[..., 0], np.inf).min(1)  # nobody sees what is behind the camera
+    behind = distance <= nearest
+    if behind.any():
+        x = positions[behind, :, :2] - weight[behind, None] @ positions[behind, :, :2]
+        size = np.einsum("nj,njk,njk->n", weight[behind], x, x)
+        distance[behind] = np.maximum(np.sqrt(size / spread[behind]), nearest[behind])
+    translation = np.empty((len(positions), 3), positions.dtype)
+    translation[:, :2] = mean_a[:, 0] + mean_image[:, 0] * distance[:, None]
+    translation[:, 2] = distance
     return translation
 
 

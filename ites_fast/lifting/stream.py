@@ -118,7 +118,7 @@ class Stream:
         people = self._people(keypoints)
         now = self._next_time(time)
         if ids is None:
-            ids, people = self._follow(people, single=np.ndim(keypoints) == 2)
+            ids, people = self._follow(people, single=np.ndim(keypoints) == 2 or len(people) == 0)
         ids = tuple(ids)
         if len(ids) != len(people) or len(set(ids)) != len(ids):
             problem = "repeat" if len(ids) == len(people) else f"are {len(ids)}"
@@ -179,7 +179,7 @@ class Stream:
     def _follow(self, people: np.ndarray, single: bool) -> tuple[Sequence[int], np.ndarray]:
         """Numbers of people whom nobody has named, and each of them once."""
         if single and self._tracker is None:
-            return (0,), people
+            return (0,) * len(people), people
         if self._tracker is None:
             self._tracker = Tracker(max_gap=max(1, round(self.forget_after * self.fps)))
         self._frames += 1

@@ -50,10 +50,10 @@ def write_html(scene: Scene, path: str | os.PathLike) -> None:
     """Write ``scene`` as a self-contained page: 3D player, timeline, and the 2D keypoints where there are any.
 
     The page has no address in it and its content security policy forbids to load any. It shows the scene with z up
-    (``Scene.to_world``); the same scene gives the same bytes. A pose is stored as its root joint in float32 and the
-    other joints relative to it in steps of 1/32767 of the largest such distance: 0.05 mm where nobody is
-    longer than 3 m, so that coordinates are off by 0.03 mm at most. Confidence and ambiguity are stored in steps of
-    1/255, keypoints in steps of 1/32767 of the largest coordinate.
+    (``Scene.to_world``); the same scene gives the same bytes. A pose is stored as its root joint in float32 and its
+    joints relative to that one in steps of 1/32767 of the largest such coordinate of the scene. With no joint further
+    than 1.5 m from the root, a coordinate is off by 0.03 mm at most; with none further than 65 m, by 1 mm. Confidence
+    and ambiguity are stored in steps of 1/255, keypoints in steps of 1/32767 of the largest coordinate.
 
     Args:
         scene: people in any axes; those in the camera's are turned for a camera that was held level.
@@ -66,7 +66,7 @@ def write_html(scene: Scene, path: str | os.PathLike) -> None:
     scene.check()
     scene = scene.to_world("z")
     step, keypoint_step = _steps(scene)
-    before, after = _page(scene.source)
+    before, after = _page(_title(scene))
     with (
         atomic_path(path) as temporary,
         # a file name that is not Unicode may be the title
@@ -74,9 +74,8 @@ def write_html(scene: Scene, path: str | os.PathLike) -> None:
         tqdm(total=scene.poses, unit=" poses", desc=str(path), delay=1, disable=None) as progress,
     ):
         file.write(before)
-        file.write(
-            f'<script type="application/json" id="scene">{_json(_describe(scene, step, keypoint_step))}</script>\n'
-        )
+        about = _json(_describe(scene, step, keypoint_step))
+        file.write(f'<script type="application/json" id="scene">{about}</script>\n')
         for index, person in enumerate(scene.people):
             _write_person(file, index, person, scene.skeleton.root, step, keypoint_step)
             progress.update(len(person))
@@ -116,10 +115,9 @@ def _describe(scene: Scene, step: float, keypoint_step: float) -> dict[str, Any]
     """All that the player knows besides the arrays of people."""
     sizes = [_body_size(person, scene.skeleton) for person in scene.people]
     shifts = _lanes(scene, LANE * max(sizes, default=1.0))
-    lowest = min((float(person.positions[..., 2].min()) for person in scene.people if len(person)), default=0.0)
     size = float(np.median(sizes)) if sizes else 1.0
     return {
-        "source": scene.source,
+        "source": _title(scene),
         "units": scene.units,
         "fps": scene.fps,
         "frames": max(1, scene.frames),
@@ -128,7 +126,7 @@ def _describe(scene: Scene, step: float, keypoint_step: float) -> dict[str, Any]
         "step": step,
         "keypoint_step": keypoint_step,
         "view": _view(scene),
-        "ground": min(0.0, lowest),
+        "ground": _ground(scene, size),
         "size": size,
         "cell": _cell(size),
         "skeleton": _describe_skeleton(scene.skeleton),
@@ -137,6 +135,21 @@ def _describe(scene: Scene, step: float, keypoint_step: float) -> dict[str, Any]
             for person, size, shift in zip(scene.people, sizes, shifts, strict=True)
         ],
     }
+
+
+def _title(scene: Scene) -> str:
+    """The source; of an absolute path the last part, as pages are handed on."""
+    return os.path.basename(os.path.normpath(scene.source)) if os.path.isabs(scene.source) else scene.source
+
+
+def _ground(scene: Scene, size: float) -> float:
+    """Height of the grid: 0, unless nearly everybody floats far above it or stands far below.
+
+    A single joint that was lifted too low, or a camera that was not level, puts the floor of ``to_world`` there.
+    """
+    lowest = [person.positions[..., 2].min(1) for person in scene.people if len(person)]
+    usual = float(np.quantile(np.concatenate(lowest), 0.1)) if lowest else 0.0
+    return usual if abs(usual) > 0.1 * size else 0.0
 
 
 def _describe_skeleton(skeleton: Skeleton) -> dict[str, Any]:
@@ -162,7 +175,8 @@ def _body_size(person: Person, skeleton: Skeleton) -> float:
     if skeleton.head is None:
         size = HEADLESS * np.quantile(np.linalg.norm(np.ptp(person.positions, axis=1), axis=1), 0.9)
     else:
-        size = np.median(np.linalg.norm(person.positions[:, skeleton.head] - person.positions[:, skeleton.root], axis=1))
+        body = person.positions[:, skeleton.head] - person.positions[:, skeleton.root]
+        size = np.median(np.linalg.norm(body, axis=1))
     return float(size) or 1.0
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
 from ites_fast.scene.header import header, scene_of, skeleton_of
-from ites_fast.scene.progress import rows
+from ites_fast.scene.progress import bar, rows
 from ites_fast.scene.scene import MOST_FRAMES, Person, Scene
 from ites_fast.skeleton import Skeleton
 
@@ -104,7 +104,9 @@ def _table(
     person, joint = columns.index("person"), columns.index("joint")
     numbers = [columns.index(name) for name in NUMBERS]
     parts = [np.zeros((0, 2 + len(NUMBERS)))]
+    progress = bar(None, path.name)
     while chunk := list(itertools.islice(lines, CHUNK)):
+        progress.update(len(chunk))
         try:
             who = [people.setdefault(line[person], len(people)) for line in chunk]
             what = [joints[line[joint]] for line in chunk]
@@ -114,6 +116,7 @@ def _table(
         except (IndexError, ValueError) as error:
             raise InputError(f"{path}: a line is not whole or holds no numbers ({error}); was it truncated?") from error
         parts.append(np.stack([np.array(who), np.array(what), *values], -1))
+    progress.close()
     return people, np.concatenate(parts)
 
 

@@ -37,6 +37,7 @@ THINNEST, THICKEST = 0.04, 0.12  # metres
 WIDEST = 0.2  # where along its length
 SHORTEST = 1e-6  # metres; a shorter bone is not drawn
 HEAD_TOP, HEAD_JOINT = "HeadTop_End", 10
+LOOSE = 1e-3  # of the length of a quaternion
 EXTRAS = "ites_fast"
 TURN, MOVE, SHOW = "rotation", "translation", "scale"
 
@@ -194,7 +195,8 @@ def read(path: Path) -> Scene:
             (channel["target"]["node"], channel["target"]["path"]): motion["samplers"][channel["sampler"]]
             for channel in motion["channels"]
         }
-        people = tuple(_read_person(document, data, root, samplers, float(fields["fps"])) for root in roots)
+        with np.errstate(over="ignore", invalid="ignore"):  # of damaged numbers, which are refused below
+            people = tuple(_read_person(document, data, root, samplers, float(fields["fps"])) for root in roots)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: not a scene that ites_fast wrote ({error!r})") from error
     return scene_of(path, fields, people)
@@ -206,7 +208,7 @@ def _read_person(
     nodes = document["nodes"]
 
     def child(parent: dict[str, Any], name: str) -> int:
-        return next(number for number in parent["children"] if nodes[number].get("name") == name)
+        return {nodes[number].get("name"): number for number in parent["children"]}[name]
 
     numbers: list[int] = []
     for joint in JOINTS:
@@ -220,7 +222,10 @@ def _read_person(
     local[:] = np.eye(3)
     for index, number in enumerate(numbers):
         if (number, TURN) in samplers:
-            local[:, index] = rotation_of(read_accessor(document, data, samplers[number, TURN]["output"]))
+            turn = read_accessor(document, data, samplers[number, TURN]["output"])
+            if not (np.abs(np.linalg.norm(turn, axis=-1) - 1) < LOOSE).all():
+                raise ValueError(f"the rotations of {JOINTS[index].name} are none")
+            local[:, index] = rotation_of(turn)
     shift = np.array([nodes[number][MOVE] for number in [*numbers, top]], dtype=np.float64)
     joints = joint_positions((*PARENTS, head), places, shift, local)
     order = [next(i for i, joint in enumerate(JOINTS) if joint.at == at) for at in range(17) if at != HEAD_JOINT]

@@ -43,8 +43,8 @@ def write(scene: Scene, path: Path) -> list[Path]:
             value = getattr(person, key)
             parts.append(np.full((len(person), *shape), np.nan, np.float32) if value is None else value)
         arrays[key] = np.concatenate(parts)
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:  # a path could be given another suffix
+        np.savez(file, **arrays)
     return [Path(path)]
 
 

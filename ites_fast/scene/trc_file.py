@@ -103,7 +103,7 @@ def read(path: Path) -> Scene:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        markers = _parse(path, path.read_text(encoding="utf-8-sig").splitlines())
+        markers = _parse(path, path.read_text(encoding="utf-8-sig").splitlines(keepends=True))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not text in UTF-8 ({error})") from error
     skeleton = _skeleton(path, markers.names)
@@ -129,7 +129,7 @@ def read(path: Path) -> Scene:
 
 
 def _parse(path: Path, lines: list[str]) -> _Markers:
-    cells = [line.split("\t") for line in lines[:LABEL_LINES]]
+    cells = [line.rstrip("\r\n").split("\t") for line in lines[:LABEL_LINES]]
     if len(cells) < LABEL_LINES or cells[0][0] != "PathFileType" or cells[3][0] != "Frame#":
         raise InputError(f"{path}: no header of a TRC file; was it truncated?")
     said = dict(zip((name.strip() for name in cells[1]), (value.strip() for value in cells[2]), strict=False))
@@ -146,7 +146,7 @@ def _parse(path: Path, lines: list[str]) -> _Markers:
     width = 2 + 3 * len(names)
     values = np.array([_numbers(f"{path}, line {number}", line, width) for number, line in data])
     values = values.reshape(len(data), width)
-    rates = "\t".join(said.get(key, "") for key in ("DataRate", "OrigDataStartFrame"))
+    rates = "\t".join(said.get(key, "") for key in ("DataRate", "OrigDataStartFrame")) + "\n"
     fps, first = _numbers(f"{path}, line 3", rates, 2)
     frame = values[:, 0] - (first if np.isfinite(first) else values[:1, 0].sum())
     sound = np.isfinite(frame).all() and not (frame % 1).any() and (np.diff(frame) > 0).all()
@@ -158,7 +158,7 @@ def _parse(path: Path, lines: list[str]) -> _Markers:
 
 
 def _numbers(where: str, line: str, width: int) -> list[float]:
-    """Numbers of a line's cells, NaN for blank ones."""
+    """Numbers of a line's cells, NaN for blank ones; those at its end may be left out."""
     cells = [cell.strip() for cell in line.split("\t")]
     while len(cells) > width and not cells[-1]:
         cells.pop()
@@ -166,8 +166,9 @@ def _numbers(where: str, line: str, width: int) -> list[float]:
         values = [float(cell) if cell else np.nan for cell in cells]
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
-    if len(values) > width:
-        raise InputError(f"{where}: {len(values)} values, expected {width}")
+    cut = len(values) < width and not line.endswith("\n")
+    if len(values) > width or cut:
+        raise InputError(f"{where}: {len(values)} values, expected {width}{'; was it truncated?' if cut else ''}")
     return values + [np.nan] * (width - len(values))
 
 

@@ -23,3 +23,16 @@ def get_skeleton(name: str | Path) -> Skeleton:
     if Path(name).suffix.lower() in SUFFIXES:
         return read_skeleton(Path(name))
     raise InputError(f"skeleton {str(name)!r} is unknown; known: {', '.join(SKELETONS)}, or a file that ends in .yaml")
+
+
+def get_body(name: str) -> Skeleton:
+    """The registered skeleton called ``name``, for data to train and measure with: its head tells the size of a body.
+
+    Raises:
+        InputError: no registered skeleton has this name, or it has no head.
+    """
+    bodies = [each for each, skeleton in SKELETONS.items() if skeleton.head is not None]
+    if name not in bodies:
+        what = "has no head to measure a body by" if name in SKELETONS else "is unknown"
+        raise InputError(f"skeleton {name!r} {what}; known: {', '.join(bodies)}")
+    return SKELETONS[name]

@@ -141,7 +141,7 @@ def test_zero_size(tmp_path, dataset):
         ({"frame": np.zeros(20)}, r"frame is float64 \(20,\), expected integers \(20,\)"),
         ({"split": np.array(["test"])}, r"split has shape \(1,\), expected \(20,\)"),
         ({"split": np.array(["train"] * 20)}, "the test split is empty"),
-        ({"skeleton": np.array("coco_17")}, "skeleton 'coco_17' is unknown"),
+        ({"skeleton": np.array("alien")}, "skeleton 'alien' is unknown"),
         ({"camera_focal": np.ones((2, 3))}, r"camera_focal has shape \(2, 3\), expected \(2, 2\)"),
         ({"camera_position": np.ones((1, 3))}, r"camera_position has shape \(1, 3\), expected \(2, 3\)"),
         ({"camera_focal": np.full((2, 2), np.nan)}, "camera focal must be"),

@@ -41,6 +41,29 @@ def test_formats_are_recognised_from_content(tmp_path, name):
     assert len(read_detections(file, image_size=(640, 480)).tracks) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("recorded/one_person", "openpose"),
+        ("recorded/two_people", "openpose"),
+        ("recorded_arrays/wild_tracks.npz", "tracks_npz"),
+        ("recorded_arrays/balancing.npz", "calibrated_npz"),
+        ("recorded_arrays/upright.mp4", "video"),
+        ("webcam:0", "video"),
+    ],
+)
+def test_recorded_files_fit_one_format(path, name):
+    path = Path(path) if path.startswith("webcam") else RECORDED.parent / path
+    assert [other for other, reader in READERS.items() if reader.recognise(path)] == [name]
+    assert recognised_format(path) == name
+
+
+def test_one_of_several_in_a_file():
+    detections = read_detections(f"{RECORDED.parent / 'recorded_arrays' / 'balancing.npz'}::2")
+    assert detections.skeleton.name == "body_25b"
+    assert detections.camera is not None
+
+
 def test_recognition_does_not_read_large_files(tmp_path):
     file = write(tmp_path, "[" + ",".join([json.dumps(FILES["coco"][0])] * 30000) + "]")
     tracemalloc.start()
@@ -205,6 +228,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the module resource")
 def test_a_hundred_thousand_frames_take_less_memory_than_the_file(tmp_path):
     generator = np.random.default_rng(0)
     file = tmp_path / "long.json"

@@ -147,7 +147,7 @@ def test_the_whole_file_of_zero_confidence_is_refused(tmp_path):
         ({"people": [person(person_id=["a"])]}, "person_id: expected a whole number, got 'a'"),
         ({"people": [person(joints=12)]}, "no skeleton is known by its 12 joints"),
         ({"people": [person(), person(joints=18)]}, "18 joints, expected 25"),
-        ({"people": [person()] * 501}, "more than 500 people in one frame"),
+        ({"people": [person()] * 201}, "more than 200 people in one frame"),
     ],
 )
 def test_bad_frames_name_the_file_and_the_person(tmp_path, people, message):

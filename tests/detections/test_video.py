@@ -212,7 +212,9 @@ def rtmlib_of(monkeypatch, solution) -> None:
 class Solution:
     """rtmlib's interface: boxes in BGR pictures, keypoints and scores in them; without boxes, a person all the same."""
 
-    MODE: ClassVar = {"balanced": {"det": "https://example.org/a/finder.zip", "pose": "https://example.org/a/pointer.zip"}}
+    MODE: ClassVar = {
+        "balanced": {"det": "https://example.org/a/finder.zip", "pose": "https://example.org/a/pointer.zip"}
+    }
     boxes = 0
 
     def __init__(self, mode, backend, device):

@@ -128,6 +128,21 @@ def test_a_world_with_y_up_gives_the_same_page_as_the_camera(scene, tmp_path):
     np.testing.assert_allclose(*positions, rtol=0, atol=1e-6)
 
 
+def test_a_page_says_nothing_of_the_folders_it_was_made_in(scene, tmp_path):
+    write_html(replace(scene, source=str(tmp_path / "clip.json")), tmp_path / "a.html")
+    assert Page(tmp_path / "a.html").text["title"] == "clip.json"
+    assert str(tmp_path) not in (tmp_path / "a.html").read_text()
+
+
+@pytest.mark.parametrize(("lower", "ground"), [(0, 0), (1.5, 1.5)])
+def test_one_joint_that_is_far_too_low_does_not_lower_the_ground(scene, tmp_path, lower, ground):
+    positions = scene.people[0].positions.copy()
+    positions[7, RIGHT_ANKLE, 1] += lower
+    scene = replace(scene, people=(replace(scene.people[0], positions=positions), *scene.people[1:]))
+    write_html(scene, tmp_path / "a.html")
+    assert json.loads(Page(tmp_path / "a.html").text["scene"])["ground"] == pytest.approx(ground, abs=0.15)
+
+
 def test_the_page_loads_nothing(scene, tmp_path):
     write_html(scene, tmp_path / "a.html")
     page = Page(tmp_path / "a.html")
@@ -437,7 +452,7 @@ def test_people_come_and_go_and_can_be_hidden(scene, open_page):
     page.get_by_role("checkbox", name="second").check()
     seek(page, 22)
     assert "not in this frame" in page.locator("#people li").nth(1).inner_text()
-    assert page.locator("#people li").nth(0).inner_text().split("\n")[-1] == "1 joint filled in, ambiguity 0.56"
+    assert page.locator("#people li").nth(0).inner_text().split("\n")[-1] == "1 filled in, ambiguity 0.56"
     (gone,) = colours(page, [middle])
     np.testing.assert_array_equal(gone, hidden)
     assert not page.get_by_text("Nobody in this frame").is_visible()
@@ -519,7 +534,7 @@ def test_help(scene, open_page):
     page.keyboard.press("?")
     assert page.get_by_role("dialog", name="Keys and gestures").is_visible()
     page.keyboard.press("ArrowRight")  # belongs to the dialog
-    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Close").click()
     assert not page.get_by_role("dialog").is_visible()
     assert page.evaluate("player.frame") == 0
 

@@ -116,7 +116,7 @@ def test_coco_to_h36m():
     converted = conversion(COCO, H36M_17).apply(keypoints)
     hips = joint(keypoints, COCO, "left_hip", "right_hip")
     thorax = joint(keypoints, COCO, "left_shoulder", "right_shoulder")
-    head = thorax + 1.82 * (joint(keypoints, COCO, "left_ear", "right_ear") - thorax)
+    head = thorax + 1.7 * (joint(keypoints, COCO, "left_ear", "right_ear") - thorax)
     expected = {"hip": hips, "thorax": thorax, "spine": (hips + thorax) / 2, "head": head}
     expected["neck_nose"] = thorax + 0.4 * (head - thorax)
     for name, position in expected.items():
@@ -146,7 +146,7 @@ def test_alternatives_where_joints_of_body_25_are_missing():
     np.testing.assert_allclose(
         found("spine", "mid_hip"), (given("left_hip", "right_hip") + given("neck")) / 2, rtol=1e-5
     )
-    one_ear = given("neck") + 1.82 * (given("left_ear") - given("neck"))
+    one_ear = given("neck") + 1.7 * (given("left_ear") - given("neck"))
     np.testing.assert_allclose(found("head", "right_ear"), one_ear, rtol=1e-4)
     trunk = given("neck") + 0.5 * (given("neck") - given("mid_hip"))
     np.testing.assert_allclose(found("head", "right_ear", "left_ear"), trunk, rtol=1e-4)

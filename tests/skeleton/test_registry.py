@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ites_fast.errors import InputError
-from ites_fast.skeleton import H36M_17, SKELETONS, get_skeleton
+from ites_fast.skeleton import H36M_17, SKELETONS, get_body, get_skeleton
 
 ALL = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
 
@@ -98,3 +98,11 @@ def test_get_skeleton():
     assert get_skeleton("h36m_17") is H36M_17
     with pytest.raises(InputError, match=r"skeleton 'coco' is unknown; known: h36m_17, coco_17, .*\.yaml"):
         get_skeleton("coco")
+
+
+def test_only_a_body_with_a_head_can_be_trained_on():
+    assert get_body("h36m_17") is SKELETONS["h36m_17"]
+    with pytest.raises(InputError, match="'coco_17' has no head to measure a body by; known: h36m_17"):
+        get_body("coco_17")
+    with pytest.raises(InputError, match="'my.yaml' is unknown"):
+        get_body("my.yaml")

@@ -184,6 +184,7 @@ BAD = {
     ),
     "another tag": ("!thing\nname: x", "line 1: the tag !thing is not accepted, expected plain text, lists and keys"),
     "aliases": ("a: &a [x]\nb: [*a, *a]", "line 1: anchors and aliases (& and *) are not accepted"),
+    "nine deep": ("[" * 9 + "]" * 9, "line 1: nested more than 8 deep"),
     "too deep": ("[" * 5000, "line 1: nested more than 8 deep"),
     "too deep in blocks": ("- " * 5000 + "a", "line 1: nested more than 8 deep"),
     "too long": ("#" * 70000, "longer than 65536 bytes, expected a skeleton in YAML"),

@@ -54,8 +54,9 @@ function capsulesOf(scene, camera, colours, person, pose, row) {
       // the neck goes on inside of the head
       [from, to] = headBalls(from, to);
     } else {
-      // a limb is no thicker than itself where it leaves the trunk
-      from.radius = Math.min(from.radius, 1.6 * to.radius);
+      // shoulders and hips do not bulge out of the trunk, and a limb is not much thicker than its end
+      const outwards = sides[parent] === 0 && sides[joint] !== 0;
+      from.radius = Math.min(from.radius, (outwards ? 0.9 : 1.6) * to.radius);
     }
     if (Math.min(from.at[2], to.at[2]) < camera.nearest) continue;
     capsules.push({ from, to, colour, solid, depth: (from.at[2] + to.at[2]) / 2 });

@@ -70,7 +70,9 @@ class OrbitCamera {
   }
 
   // The distance at which a box around the anchor fills the picture, seen from where the camera is now.
-  fit(box, fill = 0.86) {
+  fit(box) {
+    // beside the picture of a wide window stand the cards
+    const fill = [this.width > 900 ? 0.6 : 0.88, 0.84];
     this.pan = [0, 1, 2].map((k) => (box.low[k] + box.high[k]) / 2);
     let [near, far] = [1e-3, 1e4];
     for (let step = 0; step < 40; step++) {
@@ -89,7 +91,7 @@ class OrbitCamera {
       const seen = this.toCamera(x, y, z);
       if (seen[2] <= this.distance * 0.05) return false;
       const [u, v] = this.toScreen(seen);
-      if (Math.abs(u / this.width - 0.5) > fill / 2 || Math.abs(v / this.height - 0.5) > fill / 2) return false;
+      if (Math.abs(u / this.width - 0.5) > fill[0] / 2 || Math.abs(v / this.height - 0.5) > fill[1] / 2) return false;
     }
     return true;
   }

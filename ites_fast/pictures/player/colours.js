@@ -11,7 +11,6 @@ function readColours() {
     grid: parseColour(read("grid")),
     shadow: parseColour(read("shadow")),
     text: read("text"),
-    faint: read("faint"),
     halo: read("halo"),
     pale: parseColour(read("horizon")),
     left: parseColour(read("left")),

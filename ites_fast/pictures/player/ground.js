@@ -60,7 +60,11 @@ function makeBlob(colour) {
 
 // The unit square of the ground round a point, as an affine map to the screen; null behind the eye.
 function layOnGround(camera, x, y, z, radius) {
-  const corners = [[x, y], [x + radius, y], [x, y + radius]].map(([u, v]) => camera.toCamera(u, v, z));
+  const corners = [
+    [x, y],
+    [x + radius, y],
+    [x, y + radius],
+  ].map(([u, v]) => camera.toCamera(u, v, z));
   if (corners.some((corner) => corner[2] < camera.nearest)) return null;
   const [o, i, j] = corners.map((corner) => camera.toScreen(corner));
   return [i[0] - o[0], i[1] - o[1], j[0] - o[0], j[1] - o[1], o[0], o[1]];
@@ -75,7 +79,9 @@ function drawShadows(context, camera, scene, blob, bodies) {
       if (parent < 0) continue;
       const strength = Math.min(solidity(person, row, joint), solidity(person, row, parent)) || 0.3;
       for (let part = 0; part < 1; part += 0.25) {
-        const [x, y, z] = [0, 1, 2].map((k) => pose[joint * 3 + k] + part * (pose[parent * 3 + k] - pose[joint * 3 + k]));
+        const [x, y, z] = [0, 1, 2].map(
+          (k) => pose[joint * 3 + k] + part * (pose[parent * 3 + k] - pose[joint * 3 + k]),
+        );
         const height = Math.max(0, z - scene.ground) / person.size;
         const size = person.size * (1.6 * radius[joint] + 0.05 + 0.09 * height);
         drawBlob(context, camera, blob, [x, y, scene.ground, size], (0.5 * strength) / (1 + 2.4 * height));

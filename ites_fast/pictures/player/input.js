@@ -47,7 +47,8 @@ function moveTwo(player, before, after) {
 
 function keyActions(player) {
   const press = (id) => () => byId(id).click();
-  const step = (sign) => (event) => player.step(sign * (event.shiftKey ? Math.max(1, Math.round(player.scene.fps)) : 1));
+  const step = (sign) => (event) =>
+    player.step(sign * (event.shiftKey ? Math.max(1, Math.round(player.scene.fps)) : 1));
   return {
     " ": () => player.playOrPause(),
     ArrowLeft: step(-1),
@@ -75,7 +76,9 @@ function listenToKeys(player) {
   const actions = keyActions(player);
   document.addEventListener("keydown", (event) => {
     const { target } = event;
-    const own = target.closest("dialog, select, summary") || (event.key === " " && target.closest("button, input[type=checkbox]"));
+    const own =
+      target.closest("dialog, select, summary") ||
+      (event.key === " " && target.closest("button, input[type=checkbox]"));
     if (own || event.ctrlKey || event.metaKey || event.altKey) return;
     const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action) return;

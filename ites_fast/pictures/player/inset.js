@@ -9,15 +9,16 @@ class Inset {
     this.shown = this.exists;
   }
 
-  // A third of the stage at most, in the shape of the image.
+  // A third of the stage at most, in the shape of the image; returns the height that is taken.
   layOut(stage) {
     this.figure.hidden = !this.shown;
-    if (!this.shown) return;
+    if (!this.shown) return 0;
     const [x0, y0, x1, y1] = this.scene.view;
-    const scale = Math.min((0.3 * stage.width) / (x1 - x0), (0.36 * stage.height) / (y1 - y0));
+    const scale = Math.min((0.24 * stage.width) / (x1 - x0), (0.34 * stage.height) / (y1 - y0));
     this.width = Math.max(48, Math.round((x1 - x0) * scale));
     this.height = Math.max(48, Math.round((y1 - y0) * scale));
     this.context = fitCanvas(this.canvas, this.width, this.height);
+    return this.figure.offsetHeight;
   }
 
   draw(colours, people, frame) {

@@ -36,6 +36,11 @@ class Panel {
     if (window.innerWidth < 640) this.fold(true);
   }
 
+  // The inset stands below.
+  layOut(height) {
+    byId("panel").style.maxHeight = `${Math.max(80, height - 42)}px`;
+  }
+
   fold(folded) {
     byId("folded").hidden = folded;
     byId("fold").setAttribute("aria-expanded", String(!folded));
@@ -78,7 +83,7 @@ class Panel {
   describe(person, row) {
     const confidence = person.confidence.subarray(row * person.joints, (row + 1) * person.joints);
     const filled = confidence.filter((value) => value === 0).length;
-    const parts = [filled ? `${plural(filled, "joint")} filled in` : "all joints seen"];
+    const parts = [filled ? `${filled} filled in` : "all seen"];
     if (person.ambiguity) parts.push(`ambiguity ${(person.ambiguity[row] / 255).toFixed(2)}`);
     return parts.join(", ");
   }

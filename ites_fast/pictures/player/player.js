@@ -76,7 +76,7 @@ class Player {
     this.camera.resize(stage.width, stage.height);
     this.context = fitCanvas(this.canvas, stage.width, stage.height);
     this.timeline.layOut(byId("timeline").clientWidth, this.colours);
-    this.inset.layOut(stage);
+    this.panel.layOut(stage.height - this.inset.layOut(stage));
     this.redraw();
   }
 
@@ -102,7 +102,9 @@ class Player {
     this.playing = playing && this.scene.frames > 1;
     this.last = performance.now();
     byId("play").setAttribute("aria-label", this.playing ? "Pause" : "Play");
-    byId("play").querySelector("path").setAttribute("d", this.playing ? ICONS.pause : ICONS.play);
+    byId("play")
+      .querySelector("path")
+      .setAttribute("d", this.playing ? ICONS.pause : ICONS.play);
     this.redraw();
   }
 
@@ -157,7 +159,12 @@ class Player {
   turnTo(goal) {
     const { yaw, pitch, distance, pan } = this.camera;
     // the short way round
-    const start = { yaw: goal.yaw + Math.atan2(Math.sin(yaw - goal.yaw), Math.cos(yaw - goal.yaw)), pitch, distance, pan };
+    const start = {
+      yaw: goal.yaw + Math.atan2(Math.sin(yaw - goal.yaw), Math.cos(yaw - goal.yaw)),
+      pitch,
+      distance,
+      pan,
+    };
     this.turning = { start, goal, begun: performance.now() };
     this.redraw();
   }
@@ -220,7 +227,11 @@ class Player {
     this.anchor();
     this.drawScene();
     this.timeline.draw(this.colours, this.frame);
-    this.inset.draw(this.colours, this.scene.people.filter((person) => person.shown), this.frame);
+    this.inset.draw(
+      this.colours,
+      this.scene.people.filter((person) => person.shown),
+      this.frame,
+    );
     this.panel.draw(this.frame);
     this.showClock();
     if (this.playing || this.turning) this.redraw();
@@ -240,7 +251,11 @@ class Player {
 
   bodies() {
     const people = this.scene.people.filter((person) => person.shown);
-    const bodies = people.map((person) => ({ person, pose: person.poseAt(this.moment), row: person.rowAt(this.frame) }));
+    const bodies = people.map((person) => ({
+      person,
+      pose: person.poseAt(this.moment),
+      row: person.rowAt(this.frame),
+    }));
     return bodies.filter(({ pose }) => pose !== null);
   }
 

@@ -19,10 +19,10 @@ function decodeBase64(text) {
 
 // The element is removed, so that a long recording is not held twice.
 function takeArray(index, field) {
-  const element = document.getElementById(`data-${index}-${field}`);
-  if (!element) return null;
-  const array = new ARRAYS[field](decodeBase64(element.textContent));
-  element.remove();
+  const block = document.getElementById(`data-${index}-${field}`);
+  if (!block) return null;
+  const array = new ARRAYS[field](decodeBase64(block.textContent));
+  block.remove();
   return array;
 }
 
@@ -80,7 +80,7 @@ class Person {
     return this.pose;
   }
 
-  // Where the root is around this moment (x, y): the mean over half a second, so that a view that follows does not shake.
+  // Where the root is around this moment (x, y): a mean over a second, so that a view that follows does not shake.
   placeAround(moment, fps) {
     const reach = Math.max(1, fps / 2);
     let x = 0;
@@ -103,8 +103,8 @@ class Person {
 }
 
 function readScene() {
-  const element = document.getElementById("scene");
-  const scene = JSON.parse(element.textContent);
+  const block = document.getElementById("scene");
+  const scene = JSON.parse(block.textContent);
   scene.people = scene.people.map((about, index) => new Person(scene, about, index));
   return scene;
 }

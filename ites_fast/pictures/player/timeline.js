@@ -45,10 +45,13 @@ class Timeline {
       const worst = person.ambiguity ? person.ambiguity[row] / 255 : 0;
       const from = Math.round(this.xOf(frame - 0.5));
       const to = Math.max(from + 1, Math.round(this.xOf(frame + 0.5)));
-      for (let x = Math.max(from, 0); x < to && x < columns.length; x++) columns[x] = Math.max(columns[x], worst);
+      for (let x = Math.max(from, MARGIN - 2); x < to && x < columns.length; x++)
+        columns[x] = Math.max(columns[x], worst);
     });
     const y = 2 + (person.index % this.lanes) * 7;
     const plain = colours.person(person.index);
+    context.fillStyle = css(plain);
+    if (this.scene.people.length <= LANES) context.fillRect(0, y, 4, 5);
     columns.forEach((worst, x) => {
       if (worst < 0) return;
       context.fillStyle = css(person.ambiguity ? mix(colours.certain, colours.guess, worst) : plain, 0.9);
