@@ -1,5 +1,7 @@
 """How the bundled weights stand missing joints and what detectors do: tables, JSON and a figure.
 
+"network alone" is the same network without the completion of missing joints that comes with it.
+
     python bench/accuracy_lifting.py --detections pose2sim_balancing.npz [--before OLD.safetensors]
 
 ``--detections`` is a file of real detections with 3D (docs/DATA.md); it is not in the repository. ``--before`` is a
@@ -8,6 +10,7 @@ docs/ROBUSTNESS.md) and ``docs/robustness.png``. About five minutes on a core.
 """
 
 import argparse
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from ites_fast import metrics
@@ -27,7 +29,7 @@ from ites_fast.data.body25b_npz import JOINTS
 from ites_fast.evaluation import Predictor, evaluate
 from ites_fast.files import atomic_path, write_json
 from ites_fast.models import ViewLifter
-from ites_fast.normalization import MIN_VISIBLE, Normalization, fill_missing
+from ites_fast.normalization import MIN_VISIBLE
 
 ROOT = Path(__file__).resolve().parent.parent
 KEYS = {
@@ -59,62 +61,6 @@ THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 Row = dict[str, float]
 
 
-class GaussianCompletion:
-    """Fills in missing joints before a lifter sees the view: their mean under a Gaussian of 2D poses, given the rest.
-
-    The Gaussian is that of a lifter's normalised training views. Where a person stands and how large is unknown while
-    joints are missing, so completing and normalising take turns.
-
-    Args:
-        lifter: what lifts the completed views.
-        image: image coordinates of training views (N, J, 2), none missing.
-    """
-
-    accepts_missing = True
-    ROUNDS = 5
-
-    def __init__(self, lifter: ViewLifter, image: Tensor) -> None:
-        self.lifter, self.skeleton = lifter, lifter.skeleton
-        self.root = lifter.skeleton.root
-        self.normalization: Normalization = replace(lifter.normalization, view="camera")
-        pose = self.normalization.pose_2d(image).flatten(1).double()
-        self.mean, self.covariance = pose.mean(0), torch.cov(pose.T)
-        self.covariance += 1e-6 * self.covariance.trace() / len(self.covariance) * torch.eye(len(self.covariance))
-
-    def lift(self, image: Tensor, batch_size: int = 1024, *, source: str = "", first: int = 0) -> Tensor:
-        """As ``ViewLifter.lift``."""
-        return self.lifter.lift(self.complete(image), batch_size, source=source, first=first)
-
-    def complete(self, image: Tensor) -> Tensor:
-        """Image coordinates (N, J, 2) without NaN; joints that were seen stay where they are."""
-        result = image.clone()
-        rows = image.isnan().any(-1).any(-1)
-        for part in rows.nonzero()[:, 0].split(4096):
-            result[part] = self._complete(image[part])
-        return result
-
-    def _complete(self, image: Tensor) -> Tensor:
-        seen = ~image.isnan().any(-1)  # (N, J)
-        start = fill_missing(image, self.root, self.skeleton.hips)[:, self.root, None]  # where the root may be
-        view = self.normalization.apply(image, missing="allow")
-        known = view.pose_2d.double().flatten(1)  # (N, 2 J)
-        both = seen.repeat_interleave(2, 1)
-        # One matrix a view: covariances among the coordinates that were seen, and ones on the diagonal of the others
-        among = self.covariance * (both[:, :, None] & both[:, None, :]) + torch.diag_embed((~both).double())
-        gain = torch.linalg.solve(among, self.covariance * both[:, :, None]).mT  # (N, 2 J, 2 J)
-        size, root = known.new_ones(len(image), 1, 1), known.new_zeros(len(image), 1, 2)
-        for _ in range(self.ROUNDS):
-            moved = ((known.view(-1, *image.shape[1:]) - root) * size).flatten(1)
-            expected = self.mean + (gain @ ((moved - self.mean) * both)[..., None])[..., 0]
-            pose = torch.where(both, moved, expected).view_as(image)
-            completed = pose / size + root  # in the unit of ``known``
-            root = completed[:, self.root, None]
-            radius = (completed - root).square().sum(-1).mean(1).sqrt()
-            size = (self.normalization.constant / radius)[:, None, None]
-        completed = (completed / view.scale[:, None, None]).to(image) + start
-        return torch.where(seen[..., None], image, completed)
-
-
 def main() -> None:
     """Measure, write the JSON, the tables and the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,20 +72,19 @@ def main() -> None:
     bundled, test = load_lifter(), load("mocap17", "test")
     if arguments.every > 1:
         test = test.subset(np.arange(0, len(test), arguments.every))
-    models: dict[str, Predictor] = {"bundled weights": bundled}
+    alone = copy.copy(bundled)
+    alone.completion = None
+    models: dict[str, Predictor] = {"bundled weights": bundled, "network alone": alone}
     if arguments.before:
         models["weights before"] = load_lifter(arguments.before)
-    models["linear completion"] = GaussianCompletion(bundled, torch.from_numpy(load("mocap17", "train").image()))
-    zero = {"depth zero": DepthZero(test.skeleton)}
+    models["depth zero"] = DepthZero(test.skeleton)
     real = load(arguments.detections, "test")
-    no_completion = {name: model for name, model in models.items() if name != "linear completion"}
+    missing = {str(count): Corruption(missing_joints=count) for count in MISSING}
     figures = {
-        "missing": by_condition(
-            models | zero, {str(count): Corruption(missing_joints=count) for count in MISSING}, test
-        ),
-        "occlusion": occlusions(models | zero, test),
-        "detector": by_condition(no_completion | zero, NOISE, test),
-        "detections": detections(no_completion | zero, real),
+        "missing": by_condition(models, missing, test),
+        "occlusion": occlusions(models, test),
+        "detector": by_condition(models, NOISE, test),
+        "detections": detections(models, real),
         "min_confidence": by_threshold(bundled, real, confidences(arguments.detections)),
     }
     text = "\n".join(tables(figures))
@@ -239,7 +184,7 @@ def tables(figures: dict[str, Any]) -> Iterable[str]:
         lambda row: f"{row['n_mpjpe, worst region']:.1f}, {row['p_mpjpe, joints seen']:.1f}",
     )
     yield "### Detector noise\n"
-    yield table("2D", [name for name in models if name != "linear completion"], figures["detector"], pair)
+    yield table("2D", models, figures["detector"], pair)
     yield "### Real detections\n"
     cameras = list(figures["detections"]["bundled weights"])
     yield table("model, flip=none", cameras, figures["detections"], pair)

@@ -1,10 +1,11 @@
 """From keypoints in pixels to placed poses in metres, numpy to numpy: one pose, and a thousand.
 
 "eager" is what a user of ``ViewLifter.lift`` writes: the network in PyTorch, then size and place. "packed" is the same
-with the packed network. "frames" is a ``FrameLifter``, which has looked at its arguments beforehand. "with ambiguity" does
-more: it lifts the mirror images as well, as ``Lifter`` does unless it is told not to.
+with the packed network. "frames" is a ``FrameLifter``, which has looked at its arguments beforehand. "with ambiguity"
+does more: it lifts the mirror images as well, as ``Lifter`` does unless it is told not to.
 """
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,7 +18,9 @@ import torch
 from bench.arms import Arm, Missing, Work, optional
 from bench.steps import linear_flops
 from ites_fast import Camera, Lifter, load, load_lifter, pack
+from ites_fast.export import trace, write_onnx
 from ites_fast.lifting.placement import MEAN_BONE, METRES_PER_BODY_UNIT, mean_bone_lengths, root_translation
+from ites_fast.lifting.traced import INPUTS, TracedLifter
 from ites_fast.models import ViewLifter
 
 SIZES = pytest.mark.poses(cpu=(1, 1000), cuda=(1, 1000))
@@ -77,18 +80,9 @@ def onnx_arm(keypoints: np.ndarray, camera: Camera, device: torch.device) -> Arm
         return Missing("onnxruntime's CPU package is compared on the CPU")
 
     def build(onnxruntime):
-        import onnxscript  # noqa: F401
-
-        from ites_fast.export import trace, write_onnx
-        from ites_fast.lifting.traced import INPUTS, TracedLifter
-
-        module = TracedLifter(load_lifter()).eval()
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.fspath(Path(folder, "lifter.onnx"))
-            write_onnx(trace(module), module, path)
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = torch.get_num_threads()
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(exported(), options, providers=["CPUExecutionProvider"])
         seen = np.concatenate([keypoints, np.ones_like(keypoints[..., :1])], -1)
         inputs = dict(zip(INPUTS, (seen, np.float32([*camera.focal, *camera.principal])), strict=True))
 
@@ -98,3 +92,15 @@ def onnx_arm(keypoints: np.ndarray, camera: Camera, device: torch.device) -> Arm
         return Arm(run, in_torch=False)
 
     return optional("onnxruntime", build)
+
+
+@functools.cache
+def exported() -> bytes:
+    """The ONNX file of the bundled weights."""
+    import onnxscript  # noqa: F401
+
+    module = TracedLifter(load_lifter()).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "lifter.onnx")
+        write_onnx(trace(module), module, os.fspath(path))
+        return path.read_bytes()

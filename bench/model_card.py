@@ -16,7 +16,7 @@ import torch
 
 from ites_fast.baselines import DepthZero
 from ites_fast.checkpoint import load_lifter, read_tensors
-from ites_fast.corruption import DEFINITION, Corruption
+from ites_fast.corruption import DEFINITION, DETECTOR, Corruption
 from ites_fast.data import PoseDataset, load
 from ites_fast.evaluation import Evaluation, evaluate
 from ites_fast.files import atomic_path, write_json
@@ -34,8 +34,11 @@ CONDITIONS = {
     "3 px noise": Corruption(noise_px=3),
     "6 px noise": Corruption(noise_px=6),
     "12 px noise": Corruption(noise_px=12),
-    **{f"{count} joint{'s' * (count > 1)} missing": Corruption(missing_joints=count) for count in (1, 2, 3, 4)},
+    **{f"{count} joint{'s' * (count > 1)} missing": Corruption(missing_joints=count) for count in range(1, 9)},
     "6 px noise, 2 joints missing": Corruption(noise_px=6, missing_joints=2),
+    "upper body only: root and legs missing": Corruption(occlusion="lower_body"),
+    "one limb missing": Corruption(occlusion="limb"),
+    "`detector` (docs/METRICS.md)": DETECTOR,
 }
 TEXT = Path(__file__).with_name("model_card_text.md")
 

@@ -1,7 +1,10 @@
 """Missing joints of 2D poses from those that were seen, by a Gaussian of whole poses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,23 +74,35 @@ class Completion:
             return image
         result = image.clone()
         for part in rows.split(CHUNK):
-            result[part] = self._filled(image[part], seen[part])
+            result[part] = self.filled(image[part], seen[part])
         return result
 
-    def _filled(self, image: Tensor, seen: Tensor) -> Tensor:
+    def filled(
+        self, image: Tensor, seen: Tensor, solve: Callable[[Tensor, Tensor], Tensor] = torch.linalg.solve
+    ) -> Tensor:
+        """What a call does, for poses that all have some joints, by operations that can be traced.
+
+        Args:
+            image: poses (N, J, 2); what they are where a joint was not seen does not matter.
+            seen: the joints that were seen (N, J).
+            solve: of systems (N, 2 J, 2 J) with right sides (N, 2 J, 2), in double precision.
+
+        Returns:
+            Poses (N, J, 2); NaN at the joints that were not seen where all others are in one place.
+        """
         known = torch.where(seen[..., None], image, 0).double()
         count = seen.sum(1).to(known)[:, None, None]  # joints
         middle = known.sum(1, keepdim=True) / count
         known = torch.where(seen[..., None], known - middle, 0)
         size = (known.square().sum((1, 2), keepdim=True) / count).sqrt()
         known = (known / size).flatten(1)  # (N, 2 J)
-        visible = seen.repeat_interleave(2, 1)
+        visible = seen[..., None].expand(-1, -1, 2).flatten(1)
         mean, covariance = self.mean.to(known), self._anywhere().to(known)
         # one matrix a pose: S at the coordinates that were seen, ones on the diagonal of the others
-        among = covariance + self.noise**2 * torch.eye(len(mean), dtype=known.dtype, device=known.device)
-        among = torch.where(visible[:, :, None] & visible[:, None, :], among, 0) + torch.diag_embed((~visible).double())
+        eye = torch.eye(len(mean), dtype=known.dtype, device=known.device)
+        among = torch.where(visible[:, :, None] & visible[:, None, :], covariance + self.noise**2 * eye, eye)
         right = torch.stack([known, torch.where(visible, mean, 0)], -1)
-        of_known, of_mean = torch.linalg.solve(among, right).unbind(-1)
+        of_known, of_mean = solve(among, right).unbind(-1)
         square, linear = ((known * each).sum(1, keepdim=True) for each in (of_known, of_mean))
         upright, likely = _factor(square, linear, 2 * (count[..., 0] - 1))
         inverted, likely_inverted = _factor(square, -linear, 2 * (count[..., 0] - 1))
@@ -97,7 +112,37 @@ class Completion:
         pose = (sign * mean + (factor * of_known - sign * of_mean) @ covariance) / factor
         filled = (pose.view_as(image) * size + middle).to(image)
         is_point = size <= MIN_SIZE * middle.abs().amax((1, 2), keepdim=True).clamp(min=1)
-        return torch.where(seen[..., None] | is_point, image, filled)
+        return torch.where(seen[..., None], image, torch.where(is_point, torch.nan, filled))
+
+    def filled_array(self, image: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """``filled`` on numpy arrays, several times as fast for few poses."""
+        mean, covariance = self._arrays
+        count = seen.sum(1, dtype=np.float64)[:, None, None]
+        middle = np.where(seen[..., None], image, 0).sum(1, keepdims=True, dtype=np.float64) / count
+        known = np.where(seen[..., None], image - middle, 0)
+        size = np.sqrt((known * known).sum((1, 2), keepdims=True) / count)
+        is_point = size <= MIN_SIZE * np.maximum(np.abs(middle).max((1, 2), keepdims=True), 1)
+        size = np.where(is_point, 1, size)
+        known = (known / size).reshape(len(image), -1)
+        visible = np.repeat(seen, 2, axis=1)
+        eye = np.eye(len(mean))
+        among = np.where(visible[:, :, None] & visible[:, None, :], covariance + self.noise**2 * eye, eye)
+        solved = np.linalg.solve(among, np.stack([known, np.where(visible, mean, 0)], -1))
+        of_known, of_mean = solved[..., 0], solved[..., 1]
+        square, linear = ((known * each).sum(1, keepdims=True) for each in (of_known, of_mean))
+        square, degrees = np.where(is_point[..., 0], 1, square), 2 * (count[..., 0] - 1)
+        upright, likely = _factor(square, linear, degrees)
+        inverted, likely_inverted = _factor(square, -linear, degrees)
+        is_inverted = likely_inverted > likely + UPRIGHT
+        factor, sign = np.where(is_inverted, inverted, upright), np.where(is_inverted, -1.0, 1.0)
+        pose = (sign * mean + (factor * of_known - sign * of_mean) @ covariance) / factor
+        filled = np.where(is_point, np.nan, pose.reshape(image.shape) * size + middle)
+        return np.where(seen[..., None], image, filled).astype(image.dtype)
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and ``_anywhere`` in double precision."""
+        return self.mean.double().numpy(force=True), self._anywhere().double().numpy(force=True)
 
     def _anywhere(self) -> Tensor:
         """The covariance (2 J, 2 J) of poses that may lie anywhere."""
@@ -105,7 +150,8 @@ class Completion:
         return self.covariance + FREE * (axis[:, None] == axis)
 
 
-def _factor(square: Tensor, linear: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """The a that maximises l a - q a^2 / 2 + n log a, and the maximum, for q, l and n of one shape."""
-    factor = (linear + (linear.square() + 4 * square * count).sqrt()) / (2 * square)
-    return factor, linear * factor - square * factor.square() / 2 + count * factor.log()
+def _factor(square, linear, count):
+    """The a that maximises l a - q a^2 / 2 + n log a, and the maximum, for tensors or arrays q, l and n."""
+    factor = (linear + (linear**2 + 4 * square * count) ** 0.5) / (2 * square)
+    logarithm = np.log(factor) if isinstance(factor, np.ndarray) else factor.log()
+    return factor, linear * factor - square * factor**2 / 2 + count * logarithm

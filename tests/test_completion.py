@@ -67,6 +67,19 @@ def test_it_is_the_mean_given_the_others_at_the_likeliest_size(completion, spoil
         np.testing.assert_allclose(unit[~seen].ravel() * best, expected, atol=2e-3)
 
 
+def test_arrays_are_filled_as_tensors_are(completion, spoilt, views):
+    upside_down, point = -torch.from_numpy(views.image()[:9]).double(), torch.full((1, 17, 2), 0.25).double()
+    upside_down[:, [2, 3, 12]] = torch.nan
+    given = torch.cat([spoilt, upside_down, point])
+    given[-1, 4] = torch.nan
+    for image in (given, 1145 * given + 500):
+        seen = ~image.isnan().any(-1)
+        filled = completion.filled_array(image.numpy(), seen.numpy())
+        np.testing.assert_allclose(filled, completion(image).numpy(), rtol=0, atol=1e-6)
+        single = completion.filled_array(image.float().numpy()[:1], seen.numpy()[:1])
+        assert single.dtype == np.float32
+
+
 def test_place_and_size_do_not_matter(completion, spoilt):
     pixels = 1145 * spoilt + torch.tensor([500.0, 620.0])
     expected = 1145 * completion(spoilt) + torch.tensor([500.0, 620.0])

@@ -93,7 +93,7 @@ def test_a_run_writes_a_model_that_accepts_missing_joints_and_figures_for_each_c
     assert [record["step"] for record in metrics["losses"]] == [2, 4, 6, 8]
     printed = capsys.readouterr().out
     assert f"{metrics['parameters']:,} parameters" in printed
-    assert "4 joints missing" in printed
+    assert "upper body only" in printed
 
 
 def test_it_learns(run):

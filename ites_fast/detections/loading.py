@@ -123,8 +123,10 @@ def recognised_format(path: Path) -> str:
 
 
 def _check_exists(path: Path) -> None:
-    if webcam_number(path) is None and not split_choice(path)[0].exists():
-        raise InputError(f"{path}: no such file or folder")
+    file = split_choice(path)[0]
+    if webcam_number(path) is not None or file.is_file() or file.is_dir():
+        return
+    raise InputError(f"{path}: {'neither a file nor a folder' if file.exists() else 'no such file or folder'}")
 
 
 def _why_unknown(path: Path) -> str:

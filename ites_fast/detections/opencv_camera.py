@@ -44,7 +44,7 @@ def camera_of(
             K.diagonal()[:2], K[:2, 2], image_size or (0, 0), radial=lens[[0, 1, 4]], tangential=lens[2:4], **pose
         )
     except (ValueError, OverflowError) as error:
-        raise InputError(f"{where}: {error}") from error
+        raise InputError(f"{where}: {' '.join(str(error).split())}") from error
 
 
 def image_size_of(size: np.ndarray, where: str) -> tuple[int, int]:

@@ -18,7 +18,7 @@ KEYPOINT_KEYS = ("pose_keypoints_2d", "pose_keypoints")  # the second before ver
 MAX_LOOKED_AT = 5  # files of a folder that recognition opens
 MAX_FILE = 1 << 25  # bytes of one frame
 # In BODY_25 the middle hip (8) lies between the hips (9, 12), and the neck (1) between the shoulders (2, 5); in
-# BODY_25B these numbers are of other joints. Off by 0.3 % of the body's extent on real BODY_25, 6 % or more on 25B.
+# BODY_25B these numbers are of other joints. Off by 0.4 % of the body's extent on real BODY_25, 7 to 44 % on 25B.
 BODY_25_MIDDLES = ((8, 9, 12), (1, 2, 5))
 BODY_25B_MIDDLES = ((0, 1, 2), (17, 5, 6))  # the nose is between the eyes, the neck between the shoulders
 NEAR_MIDDLE = 0.03

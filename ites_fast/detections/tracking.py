@@ -129,10 +129,11 @@ class Tracker:
         for row, columns in self._matches(frame, people, sizes).items():
             for column in columns:
                 names[column] = self._known[row].name
-            body = people[columns[0]]
+            body, size = people[columns[0]], sizes[columns[0]]
             for column in columns[1:]:
                 body = _filled(body, people[column])
-            self._known[row].move(frame, body, float(_sizes(body[None])[0]))
+                size = _sizes(body[None])[0]
+            self._known[row].move(frame, body, size)
         for column, name in enumerate(names):
             if name == 0:
                 self._named += 1

@@ -87,7 +87,8 @@ class BoneLengths:
         valid = np.isfinite(positions).all((1, 2))
         if not valid.all():
             if valid.any():
-                positions[valid] = self(positions[valid], None if confidence is None else confidence[valid], people[valid])
+                confidence = None if confidence is None else confidence[valid]
+                positions[valid] = self(positions[valid], confidence, people[valid])
             return positions
         bones = self.tree.bones(positions)
         seen = np.sqrt(np.square(bones).sum(-1))  # (P, E)

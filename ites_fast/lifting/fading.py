@@ -11,8 +11,8 @@ FOUND = 0.05  # and back to where it is seen
 class JointFade:
     """Moves a joint gradually where the lifter begins or ceases to see it, for several people.
 
-    A joint that was seen a moment ago is hardly elsewhere now, but the network that fills it in does not know that. When
-    a joint is lost or found, the distance that it would jump is kept as an offset, which decays.
+    A joint that was seen a moment ago is hardly elsewhere now, but the network that fills it in does not know that.
+    When a joint is lost or found, the distance that it would jump is kept as an offset, which decays.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,6 @@
 """Keypoints of single frames to poses in space, each frame by itself."""
 
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ class FrameLifter:
         with_ambiguity: say how uncertain the sign of depth is, for which the mirror image is lifted as well.
 
     Raises:
-        InputError: the lifter has other joints, or the skeletons share none.
+        InputError: the lifter has other joints, or ``min_confidence`` is not from 0 to 1.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class FrameLifter:
         self.target = self.inference.skeleton
         if self.target != H36M_17:
             raise InputError(f"the weights are for {self.target.name}, expected a lifter of {H36M_17.name}")
+        if not isinstance(min_confidence, Real) or not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence: expected a number from 0 to 1, got {min_confidence!r}")
         self.skeleton = skeleton
         self.conversion = conversion(skeleton, self.target)
         self.view, self.height = choose_view() if view is None else view, height

@@ -28,7 +28,7 @@ class Inferred(NamedTuple):
     """What a network says of N views."""
 
     poses: np.ndarray  # (N, J, 3) float32, root-relative, camera's frame, body units; NaN where there is no pose
-    depth: np.ndarray | None  # (N, J) of the poses in the virtual view
+    depth: np.ndarray | None  # (N, J) in the virtual view, of the views alone
     mirrored_depth: np.ndarray | None  # (N, J) of the mirror images, left and right swapped back
 
 
@@ -107,17 +107,19 @@ class Inference:
             given, visible = _Input(given.u[good], given.v[good], rows, good), visible[good]
         if not whole and not self.lifter.accepts_missing:
             self._require_joints(visible, good)
-        x, y, z, mirrored_z = self._lift(given, None if whole else visible, mirrored)
+        (x, y, z), *depths = self._lift(given, None if whole else visible, mirrored)
         if every:
             _turn_back(x, y, z, given.look, poses)
-            return Inferred(poses, z if mirrored else None, mirrored_z)
+            return Inferred(poses, *depths)
         some = np.empty((len(x), *poses.shape[1:]), np.float32)
         _turn_back(x, y, z, given.look, some)
         poses[good] = some
-        return Inferred(poses, *(_spread(plane, good) if mirrored else None for plane in (z, mirrored_z)))
+        return Inferred(poses, *(None if plane is None else _spread(plane, good) for plane in depths))
 
-    def _lift(self, given: _Input, visible: np.ndarray | None, mirrored: bool) -> tuple[np.ndarray, ...]:
-        """Planes (N, J) of root-relative poses in the virtual view, and the depths of their mirror images or None."""
+    def _lift(
+        self, given: _Input, visible: np.ndarray | None, mirrored: bool
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray | None, np.ndarray | None]:
+        """Planes (N, J) of root-relative poses in the virtual view; depths of the views alone and of their images."""
         poses, joints, features = len(given.u), self.skeleton.num_joints, self.network.inputs
         both = mirrored or self.mirror_average
         inputs = np.empty((2, poses, features) if both else (1, poses, features), np.float32)
@@ -131,14 +133,15 @@ class Inference:
             inputs[1, :, : 2 * joints : 2], inputs[1, :, 1 : 2 * joints : 2] = -given.u[:, order], given.v[:, order]
             if takes_mask:
                 inputs[1, :, 2 * joints :] = visible[:, order]
-        x, y, z = self._decoded(inputs.reshape(-1, features), self._run(inputs, given.good))
+        planes = self._decoded(inputs.reshape(-1, features), self._run(inputs, given.good))
         if not both:
-            return x, y, z, None
-        mirrored_x, mirrored_y, mirrored_z = (plane[poses:][:, order] for plane in (x, y, z))
-        x, y, z = x[:poses], y[:poses], z[:poses]
+            return planes, None, None
+        x, y, z = (plane[:poses] for plane in planes)
+        other_x, other_y, other_z = (plane[poses:, order] for plane in planes)
+        depths = (z, other_z) if mirrored else (None, None)
         if not self.mirror_average:
-            return x, y, z, mirrored_z
-        return (x - mirrored_x) / 2, (y + mirrored_y) / 2, (z + mirrored_z) / 2, mirrored_z
+            return (x, y, z), *depths
+        return ((x - other_x) / 2, (y + other_y) / 2, (z + other_z) / 2), *depths
 
     def _run(self, inputs: np.ndarray, good: np.ndarray) -> np.ndarray:
         """Outputs of the network (S * N, ...) for inputs (S, N, F)."""

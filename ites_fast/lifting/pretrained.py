@@ -24,14 +24,25 @@ def load_pretrained(name: str | os.PathLike | None, device: torch.device | str) 
         device: where the network goes.
 
     Raises:
-        InputError: there is nothing of this name, it is damaged, or it cannot be downloaded.
+        InputError: there is nothing of this name, it is damaged, it cannot be downloaded, or there is no such device.
     """
+    device = _device(device)
     if name is None:
         return load_lifter(device=device), "bundled weights"
     match = HUB_NAME.fullmatch(str(name))
     if Path(name).exists() or match is None or Path(name).suffix == ".safetensors":
         return load_lifter(name, device), str(name)
     return load_lifter(_downloaded(str(name), match["repo"], match["revision"]), device), f"{name} on the hub"
+
+
+def _device(name: torch.device | str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"device: expected a device of PyTorch, such as 'cpu' or 'cuda', got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {name}: PyTorch sees no CUDA device here")
+    return device
 
 
 def _downloaded(name: str, repo: str, revision: str | None) -> Path:

@@ -19,7 +19,20 @@ from ites_fast.scene import Person, Scene
 from ites_fast.skeleton import Skeleton
 
 # The parts of the player's script, in the order in which they are joined.
-SCRIPTS = ("scene", "camera", "colours", "bodies", "ground", "inset", "timeline", "panel", "framing", "input", "player")
+SCRIPTS = [
+    "scene",
+    "camera",
+    "colours",
+    "bodies",
+    "ground",
+    "inset",
+    "timeline",
+    "panel",
+    "framing",
+    "hover",
+    "input",
+    "player",
+]
 ROWS = 3 * 4096  # of an array that are encoded at once; base64 takes whole triples of bytes
 LARGEST = 32767  # int16; -32768 stands for a keypoint that was not seen
 HEADLESS = 0.4  # from hip to head, in parts of the diagonal of the box around a standing person
@@ -69,8 +82,7 @@ def write_html(scene: Scene, path: str | os.PathLike) -> None:
     before, after = _page(_title(scene))
     with (
         atomic_path(path) as temporary,
-        # a file name that is not Unicode may be the title
-        temporary.open("w", encoding="utf-8", newline="\n", errors="replace") as file,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
         tqdm(total=scene.poses, unit=" poses", desc=str(path), delay=1, disable=None) as progress,
     ):
         file.write(before)
@@ -107,8 +119,7 @@ def _hash(text: str) -> str:
 
 def _json(value: Any) -> str:
     """JSON that cannot end the element it stands in."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _describe(scene: Scene, step: float, keypoint_step: float) -> dict[str, Any]:
@@ -239,9 +250,8 @@ def _chunks(poses: int) -> Iterator[slice]:
 
 
 def _from_root(person: Person, rows: slice, root: int) -> np.ndarray:
-    """Joints relative to the root joint (rows, J, 3), float64: float32 would round people who are far away."""
-    positions = person.positions[rows].astype(np.float64)
-    return positions - positions[:, [root]]
+    """Joints relative to the root joint (rows, J, 3)."""
+    return person.positions[rows] - person.positions[rows, root, None]
 
 
 def _write_person(file: IO[str], index: int, person: Person, root: int, step: float, keypoint_step: float) -> None:

@@ -98,7 +98,7 @@ def _table(
     """Numbers of the people, and a row a joint: person, joint, frame, x, y, z, confidence, as float64."""
     missing = [name for name in COLUMNS if name not in columns and name != "time"]
     if missing:
-        raise InputError(f"{path}: columns {', '.join(missing)} are missing; it has {', '.join(columns) or 'none'}")
+        raise InputError(f"{path}: columns {', '.join(missing)} are missing; it has {str(columns)[:200]}")
     joints = {name: index for index, name in enumerate(skeleton.joint_names)}
     people: dict[str, int] = {}
     person, joint = columns.index("person"), columns.index("joint")
@@ -112,7 +112,7 @@ def _table(
             what = [joints[line[joint]] for line in chunk]
             values = [np.array([line[column] for line in chunk], dtype=np.float64) for column in numbers]
         except KeyError as error:
-            raise InputError(f"{path}: {error} is no joint of {skeleton.name}") from error
+            raise InputError(f"{path}: {error} is no joint of {skeleton.name!r}") from error
         except (IndexError, ValueError) as error:
             raise InputError(f"{path}: a line is not whole or holds no numbers ({error}); was it truncated?") from error
         parts.append(np.stack([np.array(who), np.array(what), *values], -1))

@@ -13,6 +13,7 @@ from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
 from ites_fast.scene.angles import quaternions, rotation_of
 from ites_fast.scene.armature import (
+    HEAD_TOP,
     JOINTS,
     PARENTS,
     REST,
@@ -36,7 +37,7 @@ WIDTH, HEAD_WIDTH = 0.25, 0.9  # of a bone, of its length
 THINNEST, THICKEST = 0.04, 0.12  # metres
 WIDEST = 0.2  # where along its length
 SHORTEST = 1e-6  # metres; a shorter bone is not drawn
-HEAD_TOP, HEAD_JOINT = "HeadTop_End", 10
+TOP_NODE = "HeadTop_End"
 LOOSE = 1e-3  # of the length of a quaternion
 EXTRAS = "ites_fast"
 TURN, MOVE, SHOW = "rotation", "translation", "scale"
@@ -133,7 +134,7 @@ class _Document:
                 continue
             self._add_bone(joint.name, end, joints[-1])
             if joint.name == "Head":
-                self._node({"name": HEAD_TOP, MOVE: end.tolist()}, joints[-1])
+                self._node({"name": TOP_NODE, MOVE: end.tolist()}, joints[-1])
         return joints
 
     def _add_bone(self, name: str, end: np.ndarray, parent: int) -> None:
@@ -214,7 +215,7 @@ def _read_person(
     for joint in JOINTS:
         numbers.append(child(nodes[numbers[joint.parent]] if joint.parent >= 0 else root, joint.name))
     head = [joint.name for joint in JOINTS].index("Head")
-    top = child(nodes[numbers[head]], HEAD_TOP)
+    top = child(nodes[numbers[head]], TOP_NODE)
     hips = samplers[numbers[0], MOVE]
     times, places = (read_accessor(document, data, hips[key]) for key in ("input", "output"))
     N = len(times)
@@ -228,7 +229,10 @@ def _read_person(
             local[:, index] = rotation_of(turn)
     shift = np.array([nodes[number][MOVE] for number in [*numbers, top]], dtype=np.float64)
     joints = joint_positions((*PARENTS, head), places, shift, local)
-    order = [next(i for i, joint in enumerate(JOINTS) if joint.at == at) for at in range(17) if at != HEAD_JOINT]
-    positions = joints[:, [*order[:HEAD_JOINT], len(JOINTS), *order[HEAD_JOINT:]]].astype(np.float32)
+    order = [next(i for i, joint in enumerate(JOINTS) if joint.at == at) for at in range(17) if at != HEAD_TOP]
+    positions = joints[:, [*order[:HEAD_TOP], len(JOINTS), *order[HEAD_TOP:]]].astype(np.float32)
     frame = np.rint(times * np.float64(fps)).astype(np.int64)
-    return Person(root["extras"]["person"], frame, positions, np.ones((N, 17), np.float32))
+    name = root["extras"]["person"]
+    if not isinstance(name, str):
+        raise ValueError(f"a person is called {name!r}")
+    return Person(name, frame, positions, np.ones((N, 17), np.float32))

@@ -23,7 +23,7 @@ def header(scene: Scene) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "source": scene.source,
+        "source": writable(scene.source),
         "units": scene.units,
         "axes": scene.axes,
         "placed": scene.placed,
@@ -38,6 +38,11 @@ def header(scene: Scene) -> dict[str, Any]:
         "right": list(skeleton.right),
         "head": skeleton.head,
     }
+
+
+def writable(name: str) -> str:
+    """A file's name as UTF-8 can hold it: a name may have any bytes."""
+    return name.encode(errors="replace").decode()
 
 
 def scene_of(path: Path, fields: Mapping[str, Any], people: tuple[Person, ...]) -> Scene:

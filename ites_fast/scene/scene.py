@@ -13,7 +13,9 @@ Axes = Literal["camera", "y", "z"]
 Units = Literal["metres", "body units"]
 
 METRES_PER_BODY_UNIT = 0.72
-MOST_FRAMES = 10_000_000  # a day at 100 frames a second; a larger number is a broken file's
+
+# Three days at 30 frames a second. More than 2**23 would have the same times in float32, in which GLB has them.
+MOST_FRAMES = 8_000_000
 
 # Rows are the new axes in the camera's frame (x right, y down, z forward); all of them are right-handed.
 TO_WORLD = {
@@ -127,7 +129,12 @@ class Scene:
             raise InputError(f"{where}: image size {self.image_size}, expected width and height in pixels")
         names = [person.name for person in self.people]
         if len(set(names)) != len(names):
-            raise InputError(f"{where}: two people have the same name: {', '.join(sorted(names))}")
+            raise InputError(f"{where}: two people have the same name: {', '.join(map(repr, sorted(names)))}")
+        for text in (*self.notes, self.skeleton.name, *self.skeleton.joint_names, *names):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(f"{where}: {text!r} is no text that can be written ({error.reason})") from error
         for person in self.people:
             self._check_person(where, person)
 
@@ -136,7 +143,7 @@ class Scene:
         if person.positions.shape[1] != self.skeleton.num_joints:
             raise InputError(
                 f"{where} has {person.positions.shape[1]} joints, "
-                f"expected {self.skeleton.num_joints} for {self.skeleton.name}"
+                f"expected {self.skeleton.num_joints} for {self.skeleton.name!r}"
             )
         if len(person) and person.frame[-1] >= self.frames:
             raise InputError(f"{where} is in frame {person.frame[-1]}, but there are only {self.frames} frames")

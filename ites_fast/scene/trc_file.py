@@ -11,6 +11,7 @@ import numpy as np
 
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
+from ites_fast.scene.header import writable
 from ites_fast.scene.one_person import files_of_people
 from ites_fast.scene.progress import rows
 from ites_fast.scene.scene import MOST_FRAMES, Person, Scene
@@ -45,7 +46,7 @@ def write(scene: Scene, path: Path) -> list[Path]:
     paths = files_of_people(scene, Path(path))
     for person, target in zip((person for person in world.people if len(person)), paths, strict=True):
         with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(_header(scene, target.name))
+            file.write(_header(scene, " ".join(writable(target.name).split())))
             file.writelines(_motion(person, scene, target.name))
     return paths
 

@@ -85,13 +85,20 @@ def test_names_of_joints_tell_the_skeleton(tmp_path):
 
 
 def test_wholebody_keys_are_put_together(tmp_path):
-    parts = {"foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
-    more = {key: [float(n), 1.0, 2.0] * n for key, n in parts.items()}
+    parts = {
+        "foot_kpts": (6, 3),
+        "face_kpts": (68, 4),
+        "lefthand_kpts": (21, 5),
+        "righthand_kpts": (21, 6),
+    }  # joints, x
+    more = {key: [x, 1, 2] * joints for key, (joints, x) in parts.items()}
     detections = read_detections(write(tmp_path, annotation_file([person(10, confidence=2, **more)])))
     assert detections.skeleton.name == "coco_wholebody_133"
-    np.testing.assert_array_equal(
-        detections.tracks[0].keypoints[0, [17, 22, 23, 90, 91, 132], 0], [6, 6, 68, 68, 21, 21]
-    )
+    x = detections.tracks[0].keypoints[0, :, 0]
+    np.testing.assert_array_equal(x[[16, 17, 22, 23, 90, 91, 111, 112, 132]], [116, 3, 3, 4, 4, 5, 5, 6, 6])
+    joints = {name: index for index, name in enumerate(detections.skeleton.joint_names)}
+    assert x[joints["left_heel"]] == 3
+    assert next(name for name, index in joints.items() if x[index] == 5).startswith("left_hand")
 
 
 @pytest.mark.parametrize(

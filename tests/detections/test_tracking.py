@@ -92,6 +92,16 @@ def test_after_a_longer_gap_it_is_another_person():
     assert [len(track) for track in follow(frames, max_gap=10)] == [5, 4]
 
 
+def test_who_walks_on_unseen_is_expected_farther_on():
+    """After ten frames somebody else stands where the walking person was last."""
+    walking = [(100 + 15 * step, 300) for step in range(31)]
+    frames = [people_at(walking[step]) if step < 20 else people_at() for step in range(30)]
+    frames.append(people_at(walking[19], walking[30]))
+    walker, other = follow(frames)
+    assert (len(walker), len(other)) == (21, 1)
+    assert walker.keypoints[-1, 0, 0] == 550
+
+
 def test_gaps_are_counted_in_frame_numbers():
     frames = [people_at((200, 300))] * 4
     assert len(follow(frames, numbers=[0, 1, 30, 31], max_gap=28)) == 1
@@ -99,8 +109,9 @@ def test_gaps_are_counted_in_frame_numbers():
 
 
 def test_a_body_seen_in_part_stays_the_same_person():
-    frames = [people_at((200, 300)), people_at((202, 300), missing=range(5, 17)), people_at((204, 300))]
-    frames.append(people_at((206, 300), missing=range(11)))
+    """The legs are found again though the frame before had the head alone."""
+    frames = [people_at((200, 300)), people_at((202, 300), missing=range(5, 17))]
+    frames += [people_at((204, 300), missing=range(11)), people_at((206, 300))]
     assert [len(track) for track in follow(frames)] == [4]
 
 

@@ -50,9 +50,7 @@ def _recordings(views: PoseDataset, noise_px: float) -> list[Recording]:
         lifted = lifter(noisy.pose_2d[part])
         truth = views.pose_3d[part] - views.pose_3d[part, :1]
         frame = (views.frame[part] - views.frame[part[0]]) // 8  # of 120 a second, every eighth was kept
-        recordings.append(
-            Recording(noisy.pose_2d[part], lifted.positions, lifted.ambiguity, truth, frame, views.fps)
-        )
+        recordings.append(Recording(noisy.pose_2d[part], lifted.positions, lifted.ambiguity, truth, frame, views.fps))
     return recordings
 
 

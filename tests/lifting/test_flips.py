@@ -204,4 +204,3 @@ def test_after_a_long_pause_the_past_says_nothing(clean):
     pair = np.concatenate([one.positions[:1], second])
     assert consistent_depth(pair, score, 30, np.array([0, 1]))[1].any()
     assert not consistent_depth(pair, score, 30, np.array([0, 3000]))[1].any()
-

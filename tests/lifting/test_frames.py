@@ -99,6 +99,15 @@ def test_depths_of_the_mirror_image(views, bundled):
     np.testing.assert_allclose(found.depth, found.poses[..., 2], atol=1e-6)
 
 
+def test_ambiguity_is_of_the_view_alone(views, bundled):
+    averaging = ViewLifter(bundled.network, H36M_17, bundled.normalization, mirror_average=True).eval()
+    plain, mean = (FrameLifter(lifter, H36M_17)(views.pose_2d) for lifter in (bundled, averaging))
+    np.testing.assert_allclose(mean.ambiguity, plain.ambiguity, atol=1e-6)
+    assert np.abs(mean.positions - plain.positions).max() > 0.01
+    assert plain.ambiguity.max() > 0.5 > plain.ambiguity.mean() > 0
+    assert FrameLifter(bundled, H36M_17, with_ambiguity=False)(views.pose_2d).ambiguity is None
+
+
 def test_without_a_camera_neither_scale_nor_place_matters(views, bundled):
     """Pixels may have any unit then, and people are seen from their front wherever they are in the picture."""
     image, visible = spoilt(views.image(), 0.1)

@@ -1,4 +1,4 @@
-"""``Lifter``: one call for keypoints of any shape and kind, what is refused, copies, threads, and options over time."""
+"""``Lifter``: one call for keypoints of any shape and kind, and what comes out; copies and threads."""
 
 import copy
 import json
@@ -13,11 +13,8 @@ import torch
 from ites_fast import Camera, Lifter, metrics
 from ites_fast.checkpoint import load_lifter
 from ites_fast.data import load, mocap17
-from ites_fast.errors import InputError
 from ites_fast.lifting.placement import STATURE
-from ites_fast.models import lifter_of
-from ites_fast.models.temporal import TemporalMLP
-from ites_fast.skeleton import H36M_17, conversion, get_skeleton
+from ites_fast.skeleton import H36M_17
 
 RECORDED = Path(__file__).parents[1] / "detections" / "recorded" / "one_person"
 
@@ -31,12 +28,6 @@ def lifter():
 def views():
     data = load(mocap17.BUNDLED, "test")
     return data.subset(np.arange(0, len(data), 61))
-
-
-@pytest.fixture(scope="module")
-def clip():
-    """Neighbouring frames of one camera."""
-    return load(mocap17.BUNDLED, "test").subset(np.arange(200, 260))
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +48,14 @@ def test_errors_are_those_of_the_network(lifter, views):
     poses = lifter(views.pose_2d, camera=views.cameras[0])
     torch.testing.assert_close(errors(poses.positions, views), expected, rtol=0, atol=0.01)  # millimetres
     assert expected[1].mean() < 50
+
+
+def test_the_mirror_average_is_better(lifter, views):
+    averaging = Lifter.from_pretrained(mirror_average=True)
+    plain, mean = (
+        errors(each(views.pose_2d, camera=views.cameras[0]).positions, views) for each in (lifter, averaging)
+    )
+    assert (mean.mean(1) < plain.mean(1) - 0.5).all()
 
 
 def test_what_is_known_of_the_camera_matters_a_little(lifter, views):
@@ -168,143 +167,14 @@ def test_units(lifter, views):
     np.testing.assert_allclose(tall.positions, nothing.positions * 2.0 / STATURE, atol=1e-5)
 
 
-def test_frames_without_a_person(lifter, detected):
-    given = detected.copy()
-    given[3], given[7, :, 2] = np.nan, 0
-    poses = lifter(given, "body_25")
-    assert np.flatnonzero(np.isnan(poses.positions).any((1, 2))).tolist() == [3, 7]
-    assert (poses.confidence[[3, 7]] == 0).all()
-    assert "2 of 12 poses have too few joints to be lifted, at least 4: they are NaN." in poses.notes
-    assert [len(person) for person in poses.scene().people] == [10]
-    nobody = lifter(np.zeros((4, 25, 3)), "body_25", smooth="savitzky_golay", constant_bones=True)
-    assert np.isnan(nobody.positions).all()
-    assert nobody.scene().people == ()
-
-
-def test_upper_bodies(lifter, detected):
-    given = detected.copy()
-    names = get_skeleton("body_25").joint_names
-    parts = ("knee", "ankle", "toe", "heel")
-    below = [joint for joint, name in enumerate(names) if any(part in name for part in parts)]
-    given[:, below] = np.nan
-    poses, whole = lifter(given, "body_25"), lifter(detected, "body_25")
-    legs = [joint for joint, name in enumerate(poses.joint_names) if "knee" in name or "ankle" in name]
-    assert np.isfinite(poses.positions).all()
-    assert (poses.confidence[:, legs] == 0).all()
-    assert (np.delete(poses.confidence, legs, 1) > 0).any(0).all()
-    assert any(note.startswith("Never seen") and "left_knee" in note and "wrist" not in note for note in poses.notes)
-    arms = [11, 12, 13, 14, 15, 16]
-    assert np.linalg.norm(poses.positions[:, arms] - whole.positions[:, arms], axis=-1).mean() < 0.3
-
-
-def test_notes_say_what_is_extrapolated(lifter, detected):
-    joints = conversion(get_skeleton("body_25"), H36M_17).joints
-    expected = ", ".join(joint.name for joint in joints if joint.kind == "extrapolated")
-    assert f"Extrapolated, as body_25 has no such joint: {expected}." in lifter(detected, "body_25").notes
-    assert not any("xtrapolated" in note for note in lifter(np.ones((0, 17, 2))).notes)
-
-
-@pytest.mark.parametrize(
-    ("keypoints", "arguments", "message"),
-    [
-        (np.ones((5, 17, 2)), {"skeleton": "coco_18"}, "skeleton 'coco_18' is unknown; known: h36m_17"),
-        (np.ones((5, 18, 2)), {"skeleton": "coco_17"}, "keypoints: received 18 joints, expected 17 for coco_17"),
-        (np.ones(17), {}, r"keypoints: received \(17,\), expected \(J, 2 or 3\)"),
-        (np.ones((1, 1, 5, 17, 2)), {}, r"keypoints: received \(1, 1, 5, 17, 2\), expected"),
-        (np.ones((5, 17, 4)), {}, r"keypoints: received \(5, 17, 4\), expected"),
-        (np.full((5, 17, 2), "x"), {}, "keypoints: received <U1, expected numbers"),
-        (torch.ones(5, 17, 2, dtype=torch.complex64), {}, "keypoints: received complex64, expected numbers"),
-        (np.full((5, 17, 2), np.inf), {}, "keypoints: received infinite numbers"),
-        ([[1, 2], [3]], {}, "keypoints: expected an array of numbers"),
-        (np.zeros((17, 3)), {}, "keypoints: 0 of the lifter's joints are seen, expected at least 4"),
-        (np.ones((17, 2)), {}, "keypoints: 17 of the lifter's joints are seen, expected at least 4 that do not coin"),
-        (np.ones((5, 17, 2)), {"image_size": (0, 5)}, "image_size: expected two positive numbers"),
-        (np.ones((5, 17, 2)), {"fov": 60}, "fov: needs image_size"),
-        (np.ones((5, 17, 2)), {"height": 180}, "180 cm are 1.80"),
-        (np.ones((5, 17, 2)), {"min_confidence": 30}, "min_confidence: expected a number from 0 to 1, got 30"),
-        (np.ones((5, 17, 2)), {"batch_size": 0}, "batch_size: expected a positive number, got 0"),
-        (np.ones((5, 17, 2)), {"fps": 0}, "fps: expected a positive number, got 0"),
-        (np.ones((5, 17, 2)), {"smooth": "kalman"}, "smooth: expected None or one of one_euro, savitzky_golay"),
-    ],
-)
-def test_what_is_refused(lifter, keypoints, arguments, message):
-    with pytest.raises(InputError, match=message):
-        lifter(keypoints, **arguments)
-
-
-def test_keypoints_outside_any_sense(lifter, views):
-    given = np.tile(views.pose_2d[:1].astype(np.float64), (5, 1, 1))
-    given[1, 3] = 1e300
-    given[2, 3] = -1e30
-    given[3] *= 1e-30
-    given[4] += 1e9
-    poses = lifter(given, camera=views.cameras[0])
-    assert np.isfinite(poses.positions[[0, 1]]).all()
-    assert poses.confidence[1, 3] == 0
-    assert (np.isfinite(poses.positions).all((1, 2)) | np.isnan(poses.positions).all((1, 2))).all()
-
-
-def test_over_time(lifter, clip):
-    rng = np.random.default_rng(0)
-    noisy = clip.pose_2d + rng.normal(0, 4, clip.pose_2d.shape).astype(np.float32)
-    arguments = {"camera": clip.cameras[0], "fps": 15}
-    plain = lifter(noisy, **arguments)
-    jitter = [np.linalg.norm(np.diff(plain.absolute, 2, axis=0), axis=-1).mean()]
-    for smooth in ("one_euro", "savitzky_golay"):
-        poses = lifter(noisy, **arguments, smooth=smooth)
-        jitter.append(np.linalg.norm(np.diff(poses.absolute, 2, axis=0), axis=-1).mean())
-    assert max(jitter[1:]) < 0.75 * jitter[0]
-    steady = lifter(noisy, **arguments, constant_bones=True, smooth="savitzky_golay").positions
-    child, parent = (list(joints) for joints in zip(*H36M_17.edges, strict=True))
-    lengths = np.linalg.norm(steady[:, child] - steady[:, parent], axis=-1)
-    np.testing.assert_allclose(lengths, lengths[:1].repeat(len(lengths), 0), atol=1e-4)
-    assert lengths.mean() == pytest.approx(0.3388 * 0.72, rel=1e-3)
-
-
-def test_depth_that_is_consistent(lifter, clip):
-    """The poses of some frames are negated by a lifter that is wrong there; the call finds them, and moves them."""
-    given = {"camera": clip.cameras[0], "fps": 15}
-    right = lifter(clip.pose_2d, **given)
-    wrong = np.zeros(len(clip), bool)
-    wrong[[11, 12, 30]] = True
-    broken = copy.deepcopy(lifter)
-    infer = broken._inference.__class__.__call__
-
-    class Wrong(broken._inference.__class__):
-        def __call__(self, *args, **options):
-            inferred = infer(self, *args, **options)
-            inferred.poses[wrong, :, 2] *= -1
-            return inferred
-
-    broken._inference.__class__ = Wrong
-    flipped = broken(clip.pose_2d, **given)
-    assert np.abs(flipped.positions[wrong] - right.positions[wrong]).max() > 0.1
-    poses = broken(clip.pose_2d, **given, consistent_depth=True)
-    np.testing.assert_allclose(poses.positions, right.positions, atol=1e-5)
-    np.testing.assert_allclose(poses.translation, right.translation, atol=1e-4)
-    assert "The sign of depth was changed in 3 poses, to agree with their neighbours." in poses.notes
-
-
-def test_people_are_filtered_apart(lifter, clip):
-    both = np.stack([clip.pose_2d, clip.pose_2d[::-1]])
-    options = {"smooth": "one_euro", "constant_bones": True, "consistent_depth": True, "fps": 15}
-    poses = lifter(both, **options)
-    for person, given in zip(poses.positions, both, strict=True):
-        np.testing.assert_allclose(person, lifter(given, **options).positions, atol=1e-5)
-
-
-def test_lifters_of_clips(views):
-    torch.manual_seed(0)
-    network = TemporalMLP(H36M_17, frames=9, width=16, blocks=1)
-    clips = lifter_of(network, H36M_17, load_lifter().normalization).eval()
-    lifter = Lifter(clips)
-    camera, pixels = views.cameras[0], views.pose_2d[:40].reshape(2, 20, 17, 2)
-    poses = lifter(pixels, camera=camera, batch_size=3)
-    for person in (0, 1):
-        expected = clips.lift(camera.undistort(pixels[person]).astype(np.float32))
-        size = np.linalg.norm(poses.positions[person], axis=(1, 2)) / np.linalg.norm(expected, axis=(1, 2))
-        np.testing.assert_allclose(poses.positions[person] / size[:, None, None], expected, atol=1e-4)
-    assert "TemporalMLP in PyTorch" in repr(lifter)
+def test_the_size_of_the_picture_is_kept(lifter, views):
+    pixels, camera = views.pose_2d[:2], views.cameras[0]
+    assert lifter(pixels).image_size is None
+    assert lifter(pixels, image_size=[640.0, 480.0]).image_size == (640, 480)
+    assert lifter(pixels, camera=camera).image_size == (1000, 1000)
+    unsized = Camera(camera.focal, camera.principal)
+    assert lifter(pixels, camera=unsized).image_size is None
+    assert lifter(pixels, camera=unsized, image_size=(1000, 1000)).image_size == (1000, 1000)
 
 
 def test_copies(lifter, views):
@@ -337,19 +207,10 @@ def test_compile_gives_the_lifter(lifter, views):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_graphs(lifter, views):
     on_gpu = Lifter.from_pretrained(device="cuda").compile(batch_sizes=(1, 16, 256))
-    for given in (views.pose_2d, views.pose_2d[:3], views.pose_2d[0]):
-        expected = lifter(given, camera=views.cameras[0])
-        np.testing.assert_allclose(on_gpu(given, camera=views.cameras[0]).positions, expected.positions, atol=1e-4)
+    for pixels in (views.pose_2d, views.pose_2d[:3], views.pose_2d[0]):
+        expected = lifter(pixels, camera=views.cameras[0])
+        np.testing.assert_allclose(on_gpu(pixels, camera=views.cameras[0]).positions, expected.positions, atol=1e-4)
     assert "cuda" in repr(on_gpu)
-
-
-def test_a_stream_lifts_what_a_call_lifts(lifter, detected):
-    stream = lifter.stream("body_25", (1280, 720), fov=60, smooth=None, consistent_depth=False)
-    expected = lifter(detected, "body_25", (1280, 720), fov=60)
-    found = [stream(frame, ids=["a"], copy=True) for frame in detected]
-    assert found[0].units == "metres"
-    np.testing.assert_allclose(found[0].positions[0], expected.positions[0], atol=1e-4)
-    np.testing.assert_allclose(found[0].translation[0], expected.translation[0], atol=1e-3)
 
 
 def test_it_says_what_it_is(lifter):

@@ -75,6 +75,7 @@ def test_what_is_not_said_is_assumed_and_noted():
         ({"fov": 60, "focal": 900, "image_size": (640, 480)}, "focal and fov are given together"),
         ({"fov": 180, "image_size": (640, 480)}, "fov: expected degrees between 0 and 180, .* got 180"),
         ({"fov": float("nan"), "image_size": (640, 480)}, "fov: expected degrees"),
+        ({"fov": True, "image_size": (640, 480)}, "fov: expected degrees"),
         ({"fov": "60", "image_size": (640, 480)}, "fov: expected degrees"),
         ({"focal": -900, "image_size": (640, 480)}, "focal: expected one or two positive numbers"),
         ({"focal": (900, 900, 900), "image_size": (640, 480)}, "focal: expected one or two"),

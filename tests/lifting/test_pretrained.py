@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+import torch
 
 from ites_fast import Lifter
 from ites_fast.errors import InputError
@@ -49,6 +50,16 @@ def test_names_that_are_not_for_the_hub(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
         Lifter.from_pretrained(name)
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("toaster", "device: expected a device of PyTorch"), ("cuda", "sees no CUDA device here")]
+)
+def test_devices_that_are_not_there(device, message):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(InputError, match=message):
+        Lifter.from_pretrained(device=device)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def by_the_paper(values, times, min_cutoff, beta, derivative_cutoff):
 def test_one_euro_is_the_papers_algorithm():
     poses = moving()
     frame = np.cumsum(np.random.default_rng(1).choice([1, 1, 1, 2, 9], len(poses)))
-    got = one_euro(poses, frame, FPS, min_cutoff=0.8, beta=2.5, derivative_cutoff=1.7)
+    got = one_euro(poses, frame, FPS, min_cutoff=0.8, beta=2.5, derivative_cutoff=1.7, max_step=np.inf)
     for joint in range(poses.shape[1]):
         np.testing.assert_allclose(got[:, joint], by_the_paper(poses[:, joint], frame / FPS, 0.8, 2.5, 1.7), atol=1e-5)
 
@@ -54,6 +54,28 @@ def test_one_euro_without_beta_has_the_gain_and_phase_of_a_first_order_filter(fr
     alpha = r / (1 + r)
     expected = alpha / (1 - (1 - alpha) * np.exp(-2j * np.pi * frequency / FPS))
     np.testing.assert_allclose(response, np.full(300, expected), atol=1e-4)
+
+
+def test_one_euro_does_not_follow_a_joint_that_is_elsewhere_for_a_frame():
+    poses = 0.2 * moving()
+    spoilt = poses.copy()
+    spoilt[[12, 30, 47], [0, 1, 2]] += 1.0
+    expected = one_euro(poses, np.arange(60), FPS)
+    limited, plain = (one_euro(spoilt, np.arange(60), FPS, max_step=step) for step in (3.0, np.inf))
+    assert np.abs(plain - expected).max() > 0.5
+    assert np.abs(limited - expected).max() < 0.25
+    np.testing.assert_array_equal(limited[:12], expected[:12])
+
+
+def test_a_joint_that_stays_elsewhere_is_soon_followed_and_after_a_pause_at_once():
+    poses = np.repeat(moving(1), 60, 0)
+    poses[20:, 2] += 2.0
+    filtered = one_euro(poses, np.arange(60), FPS)
+    assert np.abs(filtered[24, 2] - poses[24, 2]).max() > 0.5
+    np.testing.assert_allclose(filtered[50], poses[50], atol=0.02)
+    paused = np.r_[:20, 40:80]
+    limited, plain = (one_euro(poses, paused, FPS, max_step=step) for step in (3.0, np.inf))
+    np.testing.assert_array_equal(limited[:21], plain[:21])
 
 
 def test_what_stands_still_stays():
@@ -123,26 +145,55 @@ def test_time_must_increase():
 def test_savitzky_golay_is_scipys(window, order):
     poses = moving().astype(np.float64)
     expected = savgol_filter(poses, window, order, axis=0, mode="interp")
-    np.testing.assert_allclose(savitzky_golay(poses, np.arange(7, 67), window, order), expected, atol=1e-10)
+    np.testing.assert_allclose(
+        savitzky_golay(poses, np.arange(7, 67), window, order, robust=False), expected, atol=1e-10
+    )
 
 
+@pytest.mark.parametrize("robust", [False, True])
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_savitzky_golay_keeps_polynomials_of_its_order_on_uneven_frames(order):
+def test_savitzky_golay_keeps_polynomials_of_its_order_on_uneven_frames(order, robust):
     frame = np.cumsum(np.random.default_rng(0).choice([1, 1, 2, 3], 40))
     coefficients = np.random.default_rng(1).standard_normal((order + 1, 4, 3))
     poses = sum(c * (frame[:, None, None] / 40.0) ** power for power, c in enumerate(coefficients))
-    np.testing.assert_allclose(savitzky_golay(poses, frame, 9, order), poses, atol=1e-9)
+    np.testing.assert_allclose(savitzky_golay(poses, frame, 9, order, robust=robust), poses, atol=1e-8)
 
 
 def test_a_long_gap_ends_a_segment_and_short_segments_are_fitted_as_a_whole():
     poses = moving(20).astype(np.float64)
     frame = np.r_[:10, 30:36, 50:52, 60:62]
-    got = savitzky_golay(poses, frame, 7, 3)
+    got = savitzky_golay(poses, frame, 7, 3, robust=False)
     np.testing.assert_allclose(got[:10], savgol_filter(poses[:10], 7, 3, axis=0), atol=1e-10)
-    np.testing.assert_allclose(got[10:16], savitzky_golay(poses[10:16], frame[10:16], 6 + 1, 3), atol=1e-12)
     fit = np.polynomial.Polynomial.fit(frame[10:16], poses[10:16, 0, 0], 3)  # six frames, less than the window
     np.testing.assert_allclose(got[10:16, 0, 0], fit(frame[10:16]), atol=1e-9)
     np.testing.assert_array_equal(got[16:], poses[16:])  # two frames say nothing about a cubic
+
+
+def test_a_robust_fit_is_the_weighted_one():
+    """Two more fits with Cauchy weights, each frame and joint by numpy's own least squares."""
+    poses, window, order = moving(30, 2).astype(np.float64), 7, 2
+    fitted = savgol_filter(poses, window, order, axis=0, mode="interp")
+    for _ in range(2):
+        residual = np.linalg.norm(poses - fitted, axis=-1)
+        weight = 1 / (1 + (residual / (2 * np.median(residual, 0))) ** 2)
+        for t in range(30):
+            part = slice(start := min(max(t - 3, 0), 23), start + window)
+            for joint, axis in np.ndindex(2, 3):
+                polynomial = np.polyfit(
+                    np.arange(30)[part] - t, poses[part, joint, axis], order, w=np.sqrt(weight[part, joint])
+                )
+                fitted[t, joint, axis] = polynomial[-1]
+    np.testing.assert_allclose(savitzky_golay(poses, np.arange(30), window, order), fitted, atol=1e-9)
+
+
+def test_a_robust_fit_does_not_follow_a_joint_that_is_elsewhere_for_a_frame():
+    poses = moving()
+    spoilt = poses.copy()
+    spoilt[[12, 30, 47], [0, 1, 2]] += 3.0
+    expected = savitzky_golay(poses, np.arange(60), 9)
+    robust, plain = (savitzky_golay(spoilt, np.arange(60), 9, robust=robust) for robust in (True, False))
+    assert np.abs(plain - expected).max() > 0.5
+    assert np.abs(robust - expected).max() < 0.15
 
 
 def test_wrong_windows_are_refused():

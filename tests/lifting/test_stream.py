@@ -47,7 +47,10 @@ def test_without_options_it_is_the_lifter_frame_by_frame(lifter, people):
 
 
 def test_people_are_told_apart_by_their_ids(lifter, people):
-    together, alone = Stream(lifter, FPS, constant_bones=True), {i: Stream(lifter, FPS, constant_bones=True) for i in "abc"}
+    together, alone = (
+        Stream(lifter, FPS, constant_bones=True),
+        {i: Stream(lifter, FPS, constant_bones=True) for i in "abc"},
+    )
     for t, frame in enumerate(people[:20]):
         order = np.random.default_rng(t).permutation(3)
         ids = ["abc"[i] for i in order]
@@ -143,7 +146,11 @@ def test_what_a_caller_gets_wrong(stream, people, arguments, message):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"smooth": "savitzky_golay"}, "smooth: expected 'one_euro'"), ({"fps": 0}, "fps"), ({"forget_after": -1}, "forget")],
+    [
+        ({"smooth": "savitzky_golay"}, "smooth: expected 'one_euro'"),
+        ({"fps": 0}, "fps"),
+        ({"forget_after": -1}, "forget"),
+    ],
 )
 def test_options_out_of_range(lifter, options, message):
     with pytest.raises(InputError, match=message):

@@ -104,8 +104,10 @@ def test_angles_of_a_smooth_motion_do_not_jump(axes):
     time = np.linspace(0, 1, 200)
     path = np.stack([300 + 500 * time, 70 + 220 * time, -20 + 90 * time], -1)  # degrees
     path[18, 1] = 90  # locked
-    angles = continuous_euler(euler_rotation(axes, path), axes)
-    np.testing.assert_allclose(euler_rotation(axes, angles), euler_rotation(axes, path), atol=1e-7)
+    rotation = euler_rotation(axes, path)
+    rotation[18] = rotation[18].round(6)  # no trace of the outer angles by themselves
+    angles = continuous_euler(rotation, axes)
+    np.testing.assert_allclose(euler_rotation(axes, angles), rotation, atol=1e-5)
     assert np.abs(np.diff(angles, axis=0)).max() < 8
     free = np.abs(np.cos(np.radians(path[:, 1]))) > 0.01
     ways = [path, path * [1, -1, 1] + [180, 180, 180]]

@@ -15,6 +15,7 @@ from ites_fast.errors import InputError
 from ites_fast.scene import Person
 from ites_fast.scene.armature import JOINTS
 from ites_fast.scene.files import read_scene, write_scene
+from ites_fast.scene.scene import MOST_FRAMES
 from ites_fast.skeleton import Skeleton
 
 VALIDATOR = Path(__file__).with_name("validate_glb.js")
@@ -146,6 +147,14 @@ def test_the_animation_moves_joints_and_hides_who_is_absent(pair, tmp_path):
                     np.testing.assert_allclose(found[person.name, joint.name][:3, 3], expected[joint.at], atol=1e-5)
 
 
+@pytest.mark.parametrize("fps", [23.976, 30, 38, 240])
+def test_the_last_frames_that_a_scene_may_have_are_told_apart(fps, walk, tmp_path):
+    frame = MOST_FRAMES - 40 + np.arange(40)
+    late = replace(walk, people=(replace(walk.people[0], frame=frame),), frames=MOST_FRAMES, fps=fps)
+    write_scene(late, tmp_path / "late.glb")
+    np.testing.assert_array_equal(read_scene(tmp_path / "late.glb").people[0].frame, frame)
+
+
 def test_camera_axes_and_body_units(pair, tmp_path):
     turned = [replace(p, positions=p.positions * np.float32([1, -1, -1]) / np.float32(0.72)) for p in pair.people]
     seen = replace(pair, people=tuple(turned), axes="camera", units="body units")
@@ -194,6 +203,8 @@ def test_glb_that_is_wrong(pair, tmp_path):
         "not a scene that ites_fast wrote",
         {**document, "accessors": [{**a, "count": 10**9} for a in document["accessors"]]},
     )
+    nodes = [{**node, "extras": {"person": 5}} if "extras" in node else node for node in document["nodes"]]
+    check("a person is called 5", {**document, "nodes": nodes})
     fields = document["scenes"][0]["extras"]["ites_fast"]
     scenes = [{**document["scenes"][0], "extras": {"ites_fast": {**fields, "frames": 3}}}]
     check("only 3 frames", {**document, "scenes": scenes})

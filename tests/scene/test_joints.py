@@ -38,6 +38,17 @@ def test_a_joint_without_a_source_lies_at_the_joint_it_hangs_on(crowd):
     np.testing.assert_array_equal(scene.people[0].positions[:, ankle], crowd.people[0].positions[:, 6])
 
 
+def test_a_mean_is_as_certain_as_its_least_certain_joint(crowd):
+    coco = with_joints(crowd, get_skeleton("coco_17"))
+    sure = coco.people[1].confidence.copy()
+    left, right = (coco.skeleton.joint_names.index(f"{side}_hip") for side in ("left", "right"))
+    sure[:10, [left, right]] = 0.3, 0.8
+    sure[10:, [left, right]] = 0.9, 0.2
+    back = with_joints(replace(coco, people=(replace(coco.people[1], confidence=sure),)), H36M_17).people[0]
+    np.testing.assert_allclose(back.confidence[:, 0], [0.3] * 10 + [0.2] * 10)
+    np.testing.assert_allclose(back.positions[:, 0], coco.people[1].positions[:, [left, right]].mean(1), atol=1e-6)
+
+
 def test_the_same_skeleton_and_one_of_strangers(crowd):
     assert with_joints(crowd, H36M_17) is crowd
     horse = Skeleton("horse", ("mane", "tail"), (-1, 0), (), (), None)

@@ -119,5 +119,5 @@ def test_check_looks_at_people(walk):
     with pytest.raises(InputError, match="same name"):
         replace(walk, people=(person, person)).check()
     few = Person("b", person.frame, person.positions[:, :5], person.confidence[:, :5])
-    with pytest.raises(InputError, match="5 joints, expected 17"):
+    with pytest.raises(InputError, match="5 joints, expected 17 for 'h36m_17'"):
         replace(walk, people=(few,)).check("walk.json")

@@ -104,5 +104,5 @@ def test_only_a_body_with_a_head_can_be_trained_on():
     assert get_body("h36m_17") is SKELETONS["h36m_17"]
     with pytest.raises(InputError, match="'coco_17' has no head to measure a body by; known: h36m_17"):
         get_body("coco_17")
-    with pytest.raises(InputError, match="'my.yaml' is unknown"):
+    with pytest.raises(InputError, match="'my\\.yaml' is unknown"):
         get_body("my.yaml")

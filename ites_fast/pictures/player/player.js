@@ -16,6 +16,7 @@ class Player {
     this.timeline = new Timeline(scene, (frame) => this.seek(frame));
     this.panel = new Panel(scene, () => this.redraw());
     this.inset = new Inset(scene);
+    this.hover = new Hover(this.canvas, scene, () => this.redraw());
     this.turning = null;
     this.waiting = false;
     this.last = 0;
@@ -246,6 +247,7 @@ class Player {
     drawFootRings(context, camera, scene, colours, bodies);
     drawBodies(context, camera, scene, colours, bodies);
     if (byId("names").checked) drawNames(context, camera, colours, bodies);
+    this.hover.draw(context, camera, colours, bodies);
     byId("nobody").hidden = bodies.length > 0 || this.scene.people.some((person) => !person.shown);
   }
 
