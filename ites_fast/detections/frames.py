@@ -129,7 +129,9 @@ def _opened(path: str | Path) -> Iterator[tuple["av.container.InputContainer", "
         if stream.codec_context is None:
             raise InputError(f"{path}: its pictures are coded in a way that PyAV does not know")
         _check_size(stream.width, stream.height, path)
-        stream.thread_type = "AUTO"
+        # No threads that decode frames: with a log level set anywhere, PyAV can deadlock when it closes such a decoder,
+        # as their messages wait for the interpreter and the interpreter for them.
+        stream.thread_type = "SLICE"
         yield container, stream
 
 
@@ -138,7 +140,6 @@ def _import_av():
         import av
     except ImportError as error:
         raise InputError(f"reading videos needs PyAV: {PIP}") from error
-    av.logging.set_level(av.logging.PANIC)  # what matters is told as an error or in the log
     return av
 
 

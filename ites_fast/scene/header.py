@@ -11,7 +11,8 @@ from ites_fast.skeleton import SKELETONS, Skeleton
 FORMAT = "ites_fast scene"
 VERSION = 1
 FIELDS = (
-    *("format", "version", "source", "units", "axes", "placed", "fps", "frames", "image_size", "notes"),
+    *("format", "version", "source", "units", "axes", "placed", "elevation", "fps", "frames", "image_size"),
+    "notes",
     *("skeleton", "joint_names", "parents", "left", "right", "head"),
 )
 LARGEST = 2**53  # whole numbers up to here are also exact as floats
@@ -27,6 +28,7 @@ def header(scene: Scene) -> dict[str, Any]:
         "units": scene.units,
         "axes": scene.axes,
         "placed": scene.placed,
+        "elevation": scene.elevation,
         "fps": scene.fps,
         "frames": scene.frames,
         "image_size": None if scene.image_size is None else list(scene.image_size),
@@ -62,6 +64,7 @@ def scene_of(path: Path, fields: Mapping[str, Any], people: tuple[Person, ...]) 
         units=_field(path, fields, "units", str),
         axes=_field(path, fields, "axes", str),
         placed=_field(path, fields, "placed", bool),
+        elevation=float(_field(path, fields, "elevation", (int, float))),
         image_size=None if image_size is None else tuple(_items(path, fields, "image_size", int)),
         notes=tuple(_items(path, fields, "notes", str)),
     )

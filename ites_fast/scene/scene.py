@@ -17,11 +17,21 @@ METRES_PER_BODY_UNIT = 0.72
 # Three days at 30 frames a second. More than 2**23 would have the same times in float32, in which GLB has them.
 MOST_FRAMES = 8_000_000
 
-# Rows are the new axes in the camera's frame (x right, y down, z forward); all of them are right-handed.
-TO_WORLD = {
-    "y": np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]]),  # x right, y up, z towards the camera
-    "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),  # x right, y away from the camera, z up
-}
+FLOOR_QUANTILE = 0.05  # of the poses' lowest joints: one joint that is far off does not lift everybody off the floor
+
+
+def world_axes(up: Axes, elevation: float = 0.0) -> np.ndarray:
+    """The axes of a world (3, 3), as rows in the frame of a camera (x right, y down, z forward); right-handed.
+
+    Args:
+        up: the axis that points up: "y" (x right, z towards the camera) or "z" (x right, y away from the camera).
+        elevation: of the camera above the horizon, degrees, positive where it looks down. It has no roll.
+    """
+    angle = np.radians(elevation)
+    ahead = np.array([0.0, -np.sin(angle), np.cos(angle)])
+    upwards = np.array([0.0, -np.cos(angle), -np.sin(angle)])
+    right = np.array([1.0, 0.0, 0.0])
+    return np.stack([right, upwards, -ahead] if up == "y" else [right, ahead, upwards])
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +97,7 @@ class Scene:
             the camera sees it, right-handed.
         placed: whether people stand where they are; otherwise each has its root joint in the origin of every frame
             (or, in a world, above the origin of the floor).
+        elevation: of the camera above the horizon, degrees, positive where it looks down; ``to_world`` goes by it.
         image_size: of the keypoints, width and height, pixels.
         notes: what was assumed, filled in or left out, for people to read.
     """
@@ -99,6 +110,7 @@ class Scene:
     units: Units = "body units"
     axes: Axes = "camera"
     placed: bool = False
+    elevation: float = 0.0
     image_size: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
 
@@ -123,6 +135,8 @@ class Scene:
                 raise InputError(f"{where}: {name} {getattr(self, name)!r}, expected one of {', '.join(values)}")
         if not 0 < self.fps < np.inf:
             raise InputError(f"{where}: {self.fps} frames a second, expected a positive number")
+        if not -90 <= self.elevation <= 90:
+            raise InputError(f"{where}: elevation {self.elevation}, expected -90 to 90 degrees")
         if not 0 <= self.frames <= MOST_FRAMES:
             raise InputError(f"{where}: {self.frames} frames, expected 0 to {MOST_FRAMES:,}")
         if self.image_size is not None and (len(self.image_size) != 2 or min(self.image_size) < 1):
@@ -197,30 +211,30 @@ class Scene:
         return replace(self, people=tuple(people), units="metres")
 
     def to_world(self, up: Literal["y", "z"] = "z", *, floor: bool = True) -> "Scene":
-        """The scene with ``up`` pointing up, for a camera that was held level.
+        """The scene with ``up`` pointing up. The camera was held without roll, at the scene's ``elevation``.
 
         Args:
             up: the axis that points up: "y" (x right, z towards the camera) or "z" (x right, y away from the camera).
-            floor: move the scene so that it stands on the floor, at height 0: its lowest joint where people are placed,
-                the lowest joint of each pose by itself otherwise.
+            floor: move the scene so that it stands on the floor, at height 0: the lowest joints of (nearly) all poses
+                where people are placed, the lowest joint of each pose by itself otherwise.
 
         Raises:
             InputError: ``up`` is none of these.
         """
-        if up not in TO_WORLD:
+        if up not in ("y", "z"):
             raise InputError(f"up: expected 'y' or 'z', got {up!r}")
         if self.axes == up:
             return self
-        turn = TO_WORLD[up] if self.axes == "camera" else TO_WORLD[up] @ TO_WORLD[self.axes].T
+        turn = world_axes(up, self.elevation) if self.axes == "camera" else world_axes(up) @ world_axes(self.axes).T
         people = [replace(person, positions=(person.positions @ turn.T).astype(np.float32)) for person in self.people]
-        scene = replace(self, people=tuple(people), axes=up)
+        scene = replace(self, people=tuple(people), axes=up, elevation=0.0)
         return scene._on_floor() if floor and self.axes == "camera" else scene
 
     def _on_floor(self) -> "Scene":
         height = "xyz".index(self.axes)
         lowest = [person.positions[..., height].min(1) for person in self.people]  # (N,) each
         if self.placed and self.poses:
-            ground = min(heights.min() for heights in lowest if len(heights))
+            ground = np.quantile(np.concatenate(lowest), FLOOR_QUANTILE, method="lower")
             lowest = [np.full_like(heights, ground) for heights in lowest]
         people = []
         for person, ground in zip(self.people, lowest, strict=True):

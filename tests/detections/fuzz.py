@@ -5,6 +5,7 @@ anything else, more than a few seconds, or a file opened to be written is a fail
 """
 
 import argparse
+import faulthandler
 import logging
 import os
 import shutil
@@ -196,6 +197,8 @@ def fuzz(targets: list[Target], cases: int, seed: int, keep: Path) -> tuple[dict
         random = Random(f"{seed} {case}")
         with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
             path = place(target, random, Path(name))
+            # What hangs outside of Python does not hear the alarm of ``run``; this ends the process and says where.
+            faulthandler.dump_traceback_later(3 * SECONDS, exit=True)
             try:
                 outcome = run(target, path, random, watch)
             except (Exception, Hang) as error:
@@ -206,6 +209,7 @@ def fuzz(targets: list[Target], cases: int, seed: int, keep: Path) -> tuple[dict
                     failures[where] = f"{where}: {str(error)[:200]} (case {case})"
                     shutil.move(path, keep / f"{target.name}-{case}{path.suffix}")
         outcomes[target.name][outcome] += 1
+    faulthandler.cancel_dump_traceback_later()
     return outcomes, list(failures.values())
 
 

@@ -89,11 +89,17 @@ def _change(value: Any, random: Random) -> Any:
     elif random.random() < 0.5:
         del value[key]
     elif isinstance(value, list):
-        value[key:key] = [copy.deepcopy(value[key])] * random.choice((1, 2, 50))
+        value[key:key] = [copy.deepcopy(value[key])] * (50 if _parts(value[key]) < 20 else 1)
     else:
         other = random.choice(keys)
         value[random.choice((other, "unknown", "", str(random.choice(ODD))[:40]))] = copy.deepcopy(value[key])
     return value
+
+
+def _parts(value: Any) -> int:
+    """How many values it is made of."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_parts, children))
 
 
 def _other(value: Any, random: Random) -> Any:

@@ -1,0 +1,35 @@
+"""How far a camera looks down, from how the people before it stand."""
+
+import numpy as np
+
+from ites_fast.skeleton import H36M_17
+
+FEWEST = 15  # poses that say anything
+STEEPEST = 35.0  # degrees; people who sit or lie seem to be seen from there
+
+HIP = H36M_17.root
+ANKLES = [H36M_17.joint_names.index(f"{side}_ankle") for side in ("left", "right")]
+
+
+def estimate_elevation(positions: np.ndarray) -> float | None:
+    """Elevation of a camera above the horizon, degrees, positive where it looks down.
+
+    People mostly have their feet below them: the median direction from the ankles to the hip, seen from the side, is
+    taken to be vertical. On the bundled test clips that is off by 6.3 degrees in the mean (90 %: 13.2), a camera
+    that is taken to be level by 11.6 (22.4); see ``bench/accuracy_elevation.py``.
+
+    Args:
+        positions: poses (..., 17, 3) in the camera's frame (x right, y down, z forward), any unit, NaN where nobody is.
+
+    Returns:
+        None where there are too few poses, or they say that the camera is steeper than ``STEEPEST``: people may sit or
+        lie.
+    """
+    positions = positions.reshape(-1, *positions.shape[-2:])
+    legs = positions[:, HIP] - positions[:, ANKLES].mean(1)
+    legs = legs[np.isfinite(legs).all(1) & (np.linalg.norm(legs, axis=1) > 0)]
+    if len(legs) < FEWEST:
+        return None
+    _, y, z = np.median(legs / np.linalg.norm(legs, axis=1, keepdims=True), axis=0)
+    elevation = float(np.degrees(np.arctan2(-z, -y)))
+    return elevation if abs(elevation) <= STEEPEST else None
