@@ -26,7 +26,9 @@ def main() -> None:
             errors[name].append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
     print(f"{len(errors['level'])} of {len(np.unique(clip))} clips, degrees between the vertical and the true one")
     for name, values in errors.items():
-        print(f"{name:10} mean {np.mean(values):5.1f}  median {np.median(values):5.1f}  90 % {np.quantile(values, 0.9):5.1f}")
+        print(
+            f"{name:10} mean {np.mean(values):5.1f}  median {np.median(values):5.1f}  90 % {np.quantile(values, 0.9):5.1f}"
+        )
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ class LiftOptions:
     """field of view of the camera along the longer side of the picture, in degrees"""
     height: float | None = None
     """of the people, metres; with it, or with the camera, lengths are in metres"""
+    elevation: float | None = None
+    """how far the camera looks down, degrees; without it, estimated from how people stand"""
     checkpoint: str | None = None
     """weights: a run's folder, a .safetensors file or a Hugging Face id; without it those that come with the package"""
     min_confidence: float = MIN_CONFIDENCE
@@ -114,6 +116,7 @@ def lift(lifter: Lifter, detections: Detections, options: LiftOptions) -> Scene:
     return lift_detections(
         frames,
         detections,
+        elevation=options.elevation,
         smooth=None if options.smooth == "none" else options.smooth,
         constant_bones=options.constant_bones,
         consistent_depth=options.consistent_depth,

@@ -14,7 +14,7 @@ from ites_fast.camera import Camera
 from ites_fast.chunks import chunks
 from ites_fast.cuda_graphs import BATCH_SIZES
 from ites_fast.errors import InputError
-from ites_fast.lifting.detections import join_frames
+from ites_fast.lifting.elevation import choose_elevation
 from ites_fast.lifting.frames import MIN_CONFIDENCE, FrameLifter, LiftedFrames
 from ites_fast.lifting.inference import Inference
 from ites_fast.lifting.keypoints import keypoints_array, like_keypoints
@@ -57,7 +57,7 @@ class Lifter:
         name: str | os.PathLike | None = None,
         *,
         device: torch.device | str = "cpu",
-        mirror_average: bool = False,
+        mirror_average: bool = True,
     ) -> "Lifter":
         """Load weights.
 
@@ -87,6 +87,7 @@ class Lifter:
         focal: float | Sequence[float] | None = None,
         fov: float | None = None,
         height: float | None = None,
+        elevation: float | None = None,
         fps: float | None = None,
         min_confidence: float = MIN_CONFIDENCE,
         smooth: Smooth | None = None,
@@ -107,6 +108,8 @@ class Lifter:
             focal: focal length in pixels (one number or two), where it is known; with ``image_size``.
             fov: field of view along the longer side of the picture, degrees, where it is known; with ``image_size``.
             height: of the people, metres, where it is known.
+            elevation: how far the camera looks down, degrees, where it is known; ``Poses.to_world`` goes by it. None: it
+                is estimated from how people stand, from 15 poses on.
             fps: frames a second, 30 where an option needs it and it is not given.
             min_confidence: joints with a smaller confidence count as not seen.
             smooth: filter the frames, which are neighbours in time: "one_euro" looks at no later frame,
@@ -142,6 +145,7 @@ class Lifter:
         )
         together = {"smooth": smooth, "constant_bones": constant_bones, "one_sign": consistent_depth}
         lifted, negated = _lift(frames, array, batch_size, fps or FPS, together)
+        elevation, about_elevation = choose_elevation(elevation, lifted.positions)
         return Poses(
             positions=like_keypoints(lifted.positions, keypoints),
             confidence=like_keypoints(lifted.confidence, keypoints),
@@ -149,11 +153,12 @@ class Lifter:
             units=frames.units,
             translation=like_keypoints(lifted.translation, keypoints),
             placed=lifted.translation is not None,
+            elevation=elevation,
             ambiguity=like_keypoints(lifted.ambiguity, keypoints),
             keypoints=like_keypoints(lifted.keypoints, keypoints),
             fps=fps,
             image_size=_image_size(image_size, frames.view.camera),
-            notes=notes(lifted, frames, negated=negated),
+            notes=(*notes(lifted, frames, negated=negated), *about_elevation),
         )
 
     def frames(

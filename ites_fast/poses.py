@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ites_fast.errors import InputError
 from ites_fast.scene import Person, Scene
-from ites_fast.scene.scene import TO_WORLD, Axes, Units
+from ites_fast.scene.scene import FLOOR_QUANTILE, Axes, Units, world_axes
 from ites_fast.skeleton import Skeleton
 
 Array = np.ndarray | Tensor
@@ -42,6 +42,7 @@ class Poses:
         placed: whether ``translation`` is a place in space. In a world the root of poses without a place is above the
             origin of the floor.
         ambiguity: of each pose (...,), 0 where the sign of depth is certain, 1 where it is a guess; None: unknown.
+        elevation: of the camera above the horizon, degrees, positive where it looks down; ``to_world`` goes by it.
         keypoints: where the joints were seen (..., J, 3): x, y in pixels and confidence; NaN, NaN, 0 where they were
             not.
         fps: frames a second, None: unknown.
@@ -57,6 +58,7 @@ class Poses:
     translation: Array | None = None
     placed: bool = False
     ambiguity: Array | None = None
+    elevation: float = 0.0
     keypoints: Array | None = None
     fps: float | None = None
     image_size: tuple[int, int] | None = None
@@ -91,28 +93,28 @@ class Poses:
         return self.positions + self.translation[..., None, :]
 
     def to_world(self, up: Literal["y", "z"] = "z", *, floor: bool = True) -> "Poses":
-        """The poses with ``up`` pointing up, for a camera that was held level.
+        """The poses with ``up`` pointing up. The camera was held without roll, at the poses' ``elevation``.
 
         ``positions`` stay relative to the root; ``absolute`` then stands on the floor.
 
         Args:
             up: the axis that points up: "y" (x right, z towards the camera) or "z" (x right, y away from the camera).
-            floor: move the poses so that they stand on the floor, at height 0: the lowest joint of all where they have
-                a place, the lowest joint of each pose by itself otherwise. Poses without a place get a ``translation``
-                above the origin by that.
+            floor: move the poses so that they stand on the floor, at height 0: the lowest joints of (nearly) all poses
+                where they have a place, the lowest joint of each pose by itself otherwise. Poses without a place get a
+                ``translation`` above the origin by that.
 
         Raises:
             InputError: ``up`` is none of these.
         """
-        if up not in TO_WORLD:
+        if up not in ("y", "z"):
             raise InputError(f"up: expected 'y' or 'z', got {up!r}")
         if self.axes == up:
             return self
-        turn = TO_WORLD[up] if self.axes == "camera" else TO_WORLD[up] @ TO_WORLD[self.axes].T
+        turn = world_axes(up, self.elevation) if self.axes == "camera" else world_axes(up) @ world_axes(self.axes).T
         turn = self._like(turn.T)
         positions = self.positions @ turn
         translation = None if self.translation is None else self.translation @ turn
-        poses = replace(self, positions=positions, translation=translation, axes=up)
+        poses = replace(self, positions=positions, translation=translation, axes=up, elevation=0.0)
         return poses._on_floor() if floor and self.axes == "camera" else poses
 
     def scene(self, *, fps: float | None = None, source: str = "poses", person: str = "person") -> Scene:
@@ -153,6 +155,7 @@ class Poses:
             units=self.units,
             axes=self.axes,
             placed=self.placed,
+            elevation=self.elevation,
             image_size=self.image_size,
             notes=self.notes,
         )
@@ -188,7 +191,10 @@ class Poses:
         translation = zeros if self.translation is None else self.translation * 1
         if self.placed:
             grounds = _numpy(lowest + translation[..., height])
-            translation[..., height] -= float(np.nanmin(grounds)) if np.isfinite(grounds).any() else 0.0
+            grounds = grounds[np.isfinite(grounds)]
+            translation[..., height] -= (
+                float(np.quantile(grounds, FLOOR_QUANTILE, method="lower")) if grounds.size else 0
+            )
         else:
             translation[..., height] = -lowest
         return replace(self, translation=translation)

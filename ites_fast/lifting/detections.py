@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 from ites_fast.detections import Detections, Track
 from ites_fast.errors import InputError
-from ites_fast.lifting.frames import FrameLifter, LiftedFrames
+from ites_fast.lifting.elevation import choose_elevation
+from ites_fast.lifting.frames import FrameLifter, LiftedFrames, join_frames
 from ites_fast.lifting.notes import notes
 from ites_fast.lifting.over_time import FPS, Smooth, check_smooth, over_time
 from ites_fast.scene import Person, Scene
@@ -20,6 +21,7 @@ def lift_detections(
     lifter: FrameLifter,
     detections: Detections,
     *,
+    elevation: float | None = None,
     smooth: Smooth | None = "savitzky_golay",
     constant_bones: bool = True,
     consistent_depth: bool = True,
@@ -30,6 +32,7 @@ def lift_detections(
     Args:
         lifter: of the detections' skeleton and camera, from ``Lifter.frames``.
         detections: people in one video.
+        elevation: how far the camera looks down, degrees; None: estimated, see ``Lifter``.
         smooth: filter each person over time; see ``Lifter``.
         constant_bones: one length for each bone of a person; see ``Lifter``.
         consistent_depth: one sign of depth for a sequence; see ``Lifter``. Needs a lifter with ambiguities.
@@ -65,7 +68,9 @@ def lift_detections(
         raise InputError(
             f"{detections.source}: nobody is seen well enough to be lifted, in {min_frames} frames or more"
         )
-    said = [*detections.notes, *_left_out(detections, min_frames), *notes(join_frames(lifted), lifter, negated=negated)]
+    every = join_frames(lifted)
+    elevation, about_elevation = choose_elevation(elevation, every.positions)
+    said = [*detections.notes, *_left_out(detections, min_frames), *notes(every, lifter, negated=negated)]
     return Scene(
         source=detections.source,
         skeleton=lifter.target,
@@ -73,9 +78,10 @@ def lift_detections(
         frames=detections.frames,
         fps=fps,
         units=lifter.units,
-        placed=lifted[0].translation is not None,
+        placed=every.translation is not None,
+        elevation=elevation,
         image_size=detections.image_size,
-        notes=tuple(said),
+        notes=(*said, *about_elevation),
     )
 
 
@@ -101,8 +107,3 @@ def _person(track: Track, frames: LiftedFrames) -> Person | None:
 def _left_out(detections: Detections, min_frames: int) -> list[str]:
     few = sum(len(track) < min_frames for track in detections.tracks)
     return [f"{few} people who are seen in fewer than {min_frames} frames are left out."] if few else []
-
-
-def join_frames(parts: list[LiftedFrames]) -> LiftedFrames:
-    """Frames one after the other."""
-    return LiftedFrames(*(None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)))

@@ -1,7 +1,10 @@
 """How far a camera looks down, from how the people before it stand."""
 
+from numbers import Real
+
 import numpy as np
 
+from ites_fast.errors import InputError
 from ites_fast.skeleton import H36M_17
 
 FEWEST = 15  # poses that say anything
@@ -33,3 +36,26 @@ def estimate_elevation(positions: np.ndarray) -> float | None:
     _, y, z = np.median(legs / np.linalg.norm(legs, axis=1, keepdims=True), axis=0)
     elevation = float(np.degrees(np.arctan2(-z, -y)))
     return elevation if abs(elevation) <= STEEPEST else None
+
+
+def choose_elevation(given: float | None, positions: np.ndarray) -> tuple[float, tuple[str, ...]]:
+    """The elevation that a caller gives, or else the estimate, or else 0; and what has to be said about it.
+
+    Args:
+        given: degrees, or None.
+        positions: see ``estimate_elevation``.
+
+    Raises:
+        InputError: what was given is no number from -90 to 90.
+    """
+    if given is not None:
+        if not isinstance(given, Real) or not -90 <= given <= 90:
+            raise InputError(f"elevation: expected degrees from -90 to 90, positive where it looks down, got {given!r}")
+        return float(given), ()
+    estimate = estimate_elevation(positions)
+    if estimate is None:
+        return 0.0, ()
+    how = "down" if estimate >= 0 else "up"
+    return estimate, (
+        f"The camera seems to look {how} by {abs(estimate):.0f} degrees, as people stand; worlds go by it.",
+    )

@@ -126,3 +126,8 @@ def _cleaned(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
     if missing.any():
         cleaned[missing] = np.nan, np.nan, 0
     return cleaned
+
+
+def join_frames(parts: list[LiftedFrames]) -> LiftedFrames:
+    """Frames one after the other."""
+    return LiftedFrames(*(None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)))

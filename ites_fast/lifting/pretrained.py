@@ -30,7 +30,8 @@ def load_pretrained(name: str | os.PathLike | None, device: torch.device | str) 
     if name is None:
         return load_lifter(device=device), "bundled weights"
     match = HUB_NAME.fullmatch(str(name))
-    if Path(name).exists() or match is None or Path(name).suffix == ".safetensors":
+    here = Path(name).exists() or (Path(name).parent.name != "" and Path(name).parent.is_dir())  # or its folder is
+    if here or match is None or Path(name).suffix == ".safetensors":
         return load_lifter(name, device), str(name)
     return load_lifter(_downloaded(str(name), match["repo"], match["revision"]), device), f"{name} on the hub"
 

@@ -185,7 +185,8 @@ def _scenes(folder: Path) -> list[Target]:
         Person("1", np.arange(6), positions, confidence),
         Person("2", np.arange(2, 6), positions[:4] + np.float32(1), confidence[:4]),
     )
-    scene = Scene("made", H36M_17, people, 8, 30.0, "metres", "y", True, (640, 480), ("made",))
+    said = {"units": "metres", "axes": "y", "placed": True, "image_size": (640, 480), "notes": ("made",)}
+    scene = Scene("made", H36M_17, people, 8, 30.0, **said)
     mutate = {
         ".npz": mutations.mutate_npz,
         ".json": mutations.mutate_json,
