@@ -104,8 +104,8 @@ def tables(name: str, checkpoint: str | None) -> Iterator[str]:
     for condition, corruption in CONDITIONS.items():
         clips = lifted_clips(views, corruption, checkpoint)
         rows = {method: figures(clips, run) for method, run in tqdm(METHODS.items(), desc=condition, disable=None)}
-        yield f"\nmocap17, test people, {views.fps:g} frames a second, {condition}: {len(clips)} clips, "
-        yield f"{sum(len(clip.frame) for clip in clips):,} frames\n"
+        count = sum(len(clip.frame) for clip in clips)
+        yield f"\n{views.fps:g} frames a second, {condition}: {len(clips)} clips, {count:,} frames\n"
         yield f"| | {' | '.join(FIGURES)} |\n|---|{'--:|' * len(FIGURES)}"
         for method, row in rows.items():
             yield f"| {method} | {' | '.join(f'{value:.1f}' for value in row)} |"

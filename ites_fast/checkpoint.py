@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ites_fast.completion import Completion
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
 from ites_fast.models import PoseDensity, ViewLifter, build_network, lifter_of
@@ -26,6 +27,7 @@ from ites_fast.weights import BUNDLED
 HEADER = "ites_fast"
 FORMAT = 1
 LIFTER_FILE = "lifter.safetensors"
+COMPLETION = "completion."  # what its tensors' names start with in a model file
 
 
 def save_model(
@@ -40,11 +42,11 @@ def save_model(
 
     Args:
         path: the file.
-        lifter: network, skeleton and normalisation.
+        lifter: network, skeleton, normalisation and completion.
         architecture: ``{"network": name, "options": {...}}``, what ``build_network`` takes.
         training: how it was trained, for the reader; not needed to load it.
-        dtype: what floating point numbers are stored as, for example ``torch.float16`` for half the size; as they are
-            without it. A loaded model computes in float32 all the same.
+        dtype: what the network's floating point numbers are stored as, for example ``torch.float16`` for half the
+            size; as they are without it. A loaded model computes in float32 all the same.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
@@ -60,6 +62,9 @@ def save_model(
         "normalization": lifter.normalization.to_dict(),
         "training": training,
     }
+    if lifter.completion is not None:
+        description["completion"] = {"noise": lifter.completion.noise}
+        tensors |= {f"{COMPLETION}{name}": getattr(lifter.completion, name) for name in ("mean", "covariance")}
     write_tensors(path, tensors, description)
 
 
@@ -91,8 +96,28 @@ def load_lifter(path: str | os.PathLike | None = None, device: torch.device | st
         normalization = Normalization.from_dict(description["normalization"])
     except (KeyError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise InputError(f"{path}: a checkpoint of another architecture or skeleton: {error}") from error
+    completion = _completion(tensors, description, skeleton, path)
     load_weights(network, tensors, path)
-    return lifter_of(network, skeleton, normalization).eval().to(device)
+    lifter = lifter_of(network, skeleton, normalization).eval().to(device)
+    lifter.completion = completion
+    return lifter
+
+
+def _completion(
+    tensors: dict[str, Tensor], description: dict[str, Any], skeleton: Skeleton, path: str | os.PathLike
+) -> Completion | None:
+    """Take the completion of a model file, if it has one, out of its tensors."""
+    if "completion" not in description:
+        return None
+    size = 2 * skeleton.num_joints
+    parts = [tensors.pop(f"{COMPLETION}{name}", None) for name in ("mean", "covariance")]
+    shapes = [None if part is None else tuple(part.shape) for part in parts]
+    if shapes != [(size,), (size, size)]:
+        raise InputError(f"{path}: its completion has the shapes {shapes}, expected {[(size,), (size, size)]}")
+    try:
+        return Completion(*parts, **description["completion"])
+    except TypeError as error:
+        raise InputError(f"{path}: a completion of another version: {error}") from error
 
 
 def save_flow(

@@ -123,7 +123,7 @@ class Completion:
         size = np.sqrt((known * known).sum((1, 2), keepdims=True) / count)
         is_point = size <= MIN_SIZE * np.maximum(np.abs(middle).max((1, 2), keepdims=True), 1)
         size = np.where(is_point, 1, size)
-        known = (known / size).reshape(len(image), -1)
+        known = (known / size).reshape(len(image), len(mean))
         visible = np.repeat(seen, 2, axis=1)
         eye = np.eye(len(mean))
         among = np.where(visible[:, :, None] & visible[:, None, :], covariance + self.noise**2 * eye, eye)

@@ -15,7 +15,7 @@ from ites_fast.chunks import chunks
 from ites_fast.cuda_graphs import BATCH_SIZES
 from ites_fast.errors import InputError
 from ites_fast.lifting.elevation import choose_elevation
-from ites_fast.lifting.frames import MIN_CONFIDENCE, FrameLifter, LiftedFrames
+from ites_fast.lifting.frames import MIN_CONFIDENCE, FrameLifter, LiftedFrames, join_frames
 from ites_fast.lifting.inference import Inference
 from ites_fast.lifting.keypoints import keypoints_array, like_keypoints
 from ites_fast.lifting.notes import notes
@@ -108,8 +108,8 @@ class Lifter:
             focal: focal length in pixels (one number or two), where it is known; with ``image_size``.
             fov: field of view along the longer side of the picture, degrees, where it is known; with ``image_size``.
             height: of the people, metres, where it is known.
-            elevation: how far the camera looks down, degrees, where it is known; ``Poses.to_world`` goes by it. None: it
-                is estimated from how people stand, from 15 poses on.
+            elevation: how far the camera looks down, degrees, where it is known; ``Poses.to_world`` goes by it. None:
+                it is estimated from how people stand, from 15 poses on.
             fps: frames a second, 30 where an option needs it and it is not given.
             min_confidence: joints with a smaller confidence count as not seen.
             smooth: filter the frames, which are neighbours in time: "one_euro" looks at no later frame,

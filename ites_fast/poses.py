@@ -192,9 +192,8 @@ class Poses:
         if self.placed:
             grounds = _numpy(lowest + translation[..., height])
             grounds = grounds[np.isfinite(grounds)]
-            translation[..., height] -= (
-                float(np.quantile(grounds, FLOOR_QUANTILE, method="lower")) if grounds.size else 0
-            )
+            if grounds.size:
+                translation[..., height] -= float(np.quantile(grounds, FLOOR_QUANTILE, method="lower"))
         else:
             translation[..., height] = -lowest
         return replace(self, translation=translation)

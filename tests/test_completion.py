@@ -78,6 +78,7 @@ def test_arrays_are_filled_as_tensors_are(completion, spoilt, views):
         np.testing.assert_allclose(filled, completion(image).numpy(), rtol=0, atol=1e-6)
         single = completion.filled_array(image.float().numpy()[:1], seen.numpy()[:1])
         assert single.dtype == np.float32
+    assert completion.filled_array(np.zeros((0, 17, 2), np.float32), np.zeros((0, 17), bool)).shape == (0, 17, 2)
 
 
 def test_place_and_size_do_not_matter(completion, spoilt):

@@ -1,6 +1,7 @@
 """docs/ROBUSTNESS.md shows the tables that were measured, and what the README or the API rest on holds in them."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,10 @@ def test_the_page_has_the_measured_tables():
 def test_errors_grow_without_a_cliff(figures):
     """Every further missing joint costs about as much as the one before."""
     errors = [figures["missing"][str(count)]["bundled weights"]["n_mpjpe"] for count in range(9)]
-    steps = [later - earlier for earlier, later in zip(errors, errors[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(errors)]
     assert min(steps) > 0
     assert max(steps) < 3 * min(steps)
-    assert all(later < 2 * earlier for earlier, later in zip(steps, steps[1:], strict=False))
+    assert all(later < 2 * earlier for earlier, later in pairwise(steps))
 
 
 def test_real_detections_are_lifted_better_than_flat_in_every_camera(figures):

@@ -9,6 +9,7 @@ import numpy as np
 from ites_fast.data.npz_file import Arrays
 from ites_fast.errors import InputError
 
+MAX_REASON = 200  # characters
 MAX_BYTES = 2 << 30  # of one array; 100,000 frames of 133 joints are 320 MB in float64
 
 
@@ -20,6 +21,12 @@ def npz_names(path: Path) -> frozenset[str]:
     # A damaged directory of a zip file raises struct.error, NotImplementedError and others.
     except Exception:
         return frozenset()
+
+
+def in_short(error: Exception) -> str:
+    """Its message in one line: some repeat what a damaged file holds."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
 
 
 class BoundedArrays(Arrays):
@@ -37,7 +44,7 @@ class BoundedArrays(Arrays):
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{path}: not a whole npz file ({error}); is it damaged?") from error
+            raise InputError(f"{path}: not a whole npz file ({in_short(error)}); is it damaged?") from error
 
     def get(self, key: str) -> np.ndarray:
         try:
@@ -47,7 +54,9 @@ class BoundedArrays(Arrays):
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{self.path}: {key!r} cannot be read ({error}); is the file damaged?") from error
+            raise InputError(
+                f"{self.path}: {key!r} cannot be read ({in_short(error)}); is the file damaged?"
+            ) from error
         if not isinstance(array, np.ndarray):
             raise InputError(f"{self.path}: {key!r} is not an array")
         if array.dtype.kind == "U" and not _is_unicode(array):

@@ -14,7 +14,7 @@ import numpy as np
 
 from ites_fast.data.human36m import FPS, IMAGE_SIZES, SPLITS
 from ites_fast.data.restricted_pickle import load_object_array
-from ites_fast.detections.bounded_npz import MAX_BYTES, npz_names
+from ites_fast.detections.bounded_npz import MAX_BYTES, in_short, npz_names
 from ites_fast.detections.choice import choose, split_choice
 from ites_fast.detections.keypoint_rows import MAX_FRAMES, choose_skeleton, clean_keypoints, tracks_of_rows
 from ites_fast.detections.opencv_camera import image_size_of
@@ -77,7 +77,7 @@ def _load(path: Path, key: str) -> Any:
         raise
     # A damaged zip file can raise nearly anything.
     except Exception as error:
-        raise InputError(f"{path}: {key!r} cannot be read ({error}); is the file damaged?") from error
+        raise InputError(f"{path}: {key!r} cannot be read ({in_short(error)}); is the file damaged?") from error
 
 
 def _videos(positions: Any, path: Path) -> dict[str, tuple[str, int, Any]]:

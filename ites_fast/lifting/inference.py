@@ -51,7 +51,9 @@ class Inference:
         self.skeleton, self.normalization = lifter.skeleton, lifter.normalization
         self.mirror_average = lifter.mirror_average
         self.over_time = isinstance(lifter, SequenceLifter)
-        self.lifter = _packed(type(lifter)(lifter.network, self.skeleton, self.normalization)).eval()
+        self.lifter = _packed(
+            type(lifter)(lifter.network, self.skeleton, self.normalization, completion=lifter.completion)
+        ).eval()
         self.device = next(self.lifter.network.parameters()).device
         self.flip_order = list(self.skeleton.flip_order)
         self.network = _OfFeatures(self.lifter)
@@ -99,6 +101,9 @@ class Inference:
         """
         poses = np.full((*image.shape[:2], 3), np.nan, np.float32)
         whole = visible.all()
+        if not whole and self.lifter.completion is not None:
+            image, visible = self._completed(image, visible)
+            whole = visible.all()
         given = _network_input(image, None if whole else visible, self.normalization, turned)
         good = given.good
         every = good.all()
@@ -115,6 +120,14 @@ class Inference:
         _turn_back(x, y, z, given.look, some)
         poses[good] = some
         return Inferred(poses, *(None if plane is None else _spread(plane, good) for plane in depths))
+
+    def _completed(self, image: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Views with the joints filled in, and which joints they have then."""
+        rows = np.flatnonzero(~visible.all(1) & (visible.sum(1) >= MIN_VISIBLE))
+        filled, known = image.copy(), visible.copy()
+        filled[rows] = self.lifter.completion.filled_array(image[rows], visible[rows])
+        known[rows] |= np.isfinite(filled[rows]).all(-1)
+        return filled, known
 
     def _lift(
         self, given: _Input, visible: np.ndarray | None, mirrored: bool

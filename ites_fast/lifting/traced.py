@@ -60,8 +60,14 @@ class TracedLifter(nn.Module):
         points, confidence = self._converted(keypoints)
         visible = confidence > 0
         image = torch.where(visible[..., None], (points - camera[2:]) / camera[:2], 0.0)
-        pose_2d, looks_at, good = _normalized(points, visible, camera, self.lifter.normalization)
-        pose = self.lifter.lift_normalized(pose_2d, visible if self.lifter.accepts_missing else None)
+        known = visible
+        if self.lifter.completion is not None:
+            filled = self.lifter.completion.filled(image, visible, _solved)
+            enough = visible.sum(1, keepdim=True) >= MIN_VISIBLE
+            known = visible | (enough & ~filled.isnan().any(-1))
+            points = torch.where((known & ~visible)[..., None], filled * camera[:2] + camera[2:], points)
+        pose_2d, looks_at, good = _normalized(points, known, camera, self.lifter.normalization)
+        pose = self.lifter.lift_normalized(pose_2d, known if self.lifter.accepts_missing else None)
         pose = _turned_back(pose, looks_at) if looks_at is not None else pose
         child, parent = (list(joints) for joints in zip(*H36M_17.edges, strict=True))
         bone = (pose[:, child] - pose[:, parent]).square().sum(-1).sqrt().mean(1)
@@ -153,6 +159,19 @@ def _normalized(
     factor = how.constant / size if how.scale == "pose" else torch.full_like(size, how.constant)
     pose_2d = torch.stack([u, v], -1) * factor[:, None, None]
     return torch.where(visible[..., None] & good[:, None, None], pose_2d, 0.0), looks_at, good
+
+
+def _solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solutions (N, K, R) of positive definite systems (N, K, K), (N, K, R): Gauss-Jordan, two unknowns at a time."""
+    size = matrix.shape[1]
+    whole, eye = torch.cat([matrix, right], 2), torch.eye(size, dtype=matrix.dtype, device=matrix.device)
+    for first in range(0, size, 2):
+        rows, columns = whole[:, first : first + 2], whole[:, :, first : first + 2]  # (N, 2, K + R), (N, K, 2)
+        a, b, c, d = (rows[:, i, first + j, None] for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)))
+        upper, lower = rows.unbind(1)
+        pivot = torch.stack([d * upper - b * lower, a * lower - c * upper], 1) / (a * d - b * c)[:, None]
+        whole = whole - (columns - eye[:, first : first + 2]) @ pivot
+    return whole[:, :, size:]
 
 
 def _root_or_stand_in(points: Tensor, seen: Tensor, how: Normalization) -> Tensor:

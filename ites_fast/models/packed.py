@@ -110,7 +110,11 @@ def pack(lifter: ViewLifter) -> ViewLifter:
         names = ", ".join(kind.__name__ for kind in PACKED)
         raise InputError(f"a network of type {type(lifter.network).__name__} cannot be packed, only {names}")
     return ViewLifter(
-        packed(lifter.network).eval(), lifter.skeleton, lifter.normalization, mirror_average=lifter.mirror_average
+        packed(lifter.network).eval(),
+        lifter.skeleton,
+        lifter.normalization,
+        mirror_average=lifter.mirror_average,
+        completion=lifter.completion,
     ).eval()
 
 

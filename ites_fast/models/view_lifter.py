@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ites_fast.chunks import chunks
+from ites_fast.completion import Completion
 from ites_fast.errors import InputError
 from ites_fast.normalization import Normalization, NormalizedPoses, turn_back
 from ites_fast.ops import unproject
@@ -34,6 +35,7 @@ class ViewLifter(nn.Module):
         normalization: how its input was scaled.
         mirror_average: lift the mirror image as well and take the mean of both, at twice the cost (VideoPose3D's
             test-time augmentation).
+        completion: what fills in missing joints before the network sees a pose; None leaves that to the network.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class ViewLifter(nn.Module):
         normalization: Normalization,
         *,
         mirror_average: bool = False,
+        completion: Completion | None = None,
     ) -> None:
         super().__init__()
+        self.completion = completion
         self.network = network
         self.skeleton = skeleton
         self.normalization = normalization
@@ -130,6 +134,8 @@ class ViewLifter(nn.Module):
         return poses
 
     def _normalize(self, image: Tensor, source: str, first: int) -> NormalizedPoses:
+        if self.completion is not None:
+            image = self.completion(image)
         if self.accepts_missing:
             return self.normalization.apply(image, source=source, first=first, missing="allow")
         try:

@@ -156,7 +156,7 @@ def _title(scene: Scene) -> str:
 def _ground(scene: Scene, size: float) -> float:
     """Height of the grid: 0, unless nearly everybody floats far above it or stands far below.
 
-    A single joint that was lifted too low, or a camera that was not level, puts the floor of ``to_world`` there.
+    Files of other programs, and scenes that were turned without a floor, have it anywhere.
     """
     lowest = [person.positions[..., 2].min(1) for person in scene.people if len(person)]
     usual = float(np.quantile(np.concatenate(lowest), 0.1)) if lowest else 0.0

@@ -121,6 +121,8 @@ def test_fewest_keys(write):
         ({"frame": np.array([0, 1, 2, 2**63], np.uint64)}, "frame 9223372036854775808, expected 0 to"),
         ({"frame": np.array([0, 1, 1, 2])}, "person 1 is in frame 1 twice"),
         ({"track": np.zeros(3, int)}, r"track is int64 \(3,\), expected integers or text \(4,\)"),
+        ({"track": np.full(4, 0x110000, np.uint32).view("U1")}, "track holds characters that are not Unicode"),
+        ({"track": np.full(4, 0xD800, np.uint32).view("U1")}, "track holds characters that are not Unicode"),
         ({"keypoints": np.ones((2, 3, 17, 3)), "track": np.array([1, 1])}, "track names a person twice"),
         ({"frames": np.array(3)}, "frames is 3, expected an integer from 4"),
         ({"fps": np.array(0)}, "fps is 0, expected a positive number"),

@@ -50,13 +50,14 @@ def scenes(draw):
         units=draw(st.sampled_from(["metres", "body units"])),
         axes=draw(st.sampled_from(["camera", "y", "z"])),
         placed=draw(st.booleans()),
+        elevation=draw(st.floats(-90, 90)),
         image_size=draw(st.none() | st.tuples(st.integers(1, 9999), st.integers(1, 9999))),
         notes=tuple(draw(st.lists(TEXT, max_size=3))),
     )
 
 
 def assert_same(read: Scene, written: Scene, atol: float = 0) -> None:
-    for name in ("source", "skeleton", "frames", "fps", "units", "axes", "placed", "image_size", "notes"):
+    for name in ("source", "skeleton", "frames", "fps", "units", "axes", "placed", "elevation", "image_size", "notes"):
         assert getattr(read, name) == getattr(written, name), name
     assert [person.name for person in read.people] == [person.name for person in written.people]
     for a, b in zip(read.people, written.people, strict=True):

@@ -58,6 +58,28 @@ def test_people_who_are_not_placed_stand_on_the_floor_in_every_frame(seen):
     np.testing.assert_allclose(pose[..., 2].min(1), 0, atol=1e-6)
 
 
+def test_one_joint_that_is_far_too_low_does_not_lower_the_floor(seen):
+    pose = np.repeat(seen.people[0].positions[:1], 40, 0)
+    pose[7, ANKLE, 1] += 2
+    person = Person("a", np.arange(40), pose, np.ones((40, 17), np.float32))
+    world = replace(seen, people=(person,), frames=40).to_world("z").people[0].positions
+    np.testing.assert_allclose(np.median(world[:, ANKLE, 2]), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("up", ["y", "z"])
+def test_a_camera_that_looks_down_is_turned_back(seen, up):
+    """What lies on the optical axis of a camera that looks down by 30 degrees is below the camera and before it."""
+    ahead = np.zeros((2, 17, 3), np.float32)
+    ahead[:, 1] = [0, 0, 2]
+    scene = replace(seen, elevation=30.0, people=(replace(seen.people[0], positions=ahead),))
+    world = scene.to_world(up, floor=False)
+    expected = {"y": [0, -1, -(3**0.5)], "z": [0, 3**0.5, -1]}[up]
+    np.testing.assert_allclose(world.people[0].positions[0, 1], expected, atol=1e-6)
+    assert world.elevation == 0
+    with pytest.raises(InputError, match="elevation 91"):
+        replace(seen, elevation=91.0).check()
+
+
 def test_to_world_refuses_other_axes(seen):
     with pytest.raises(InputError, match="'x'"):
         seen.to_world("x")
