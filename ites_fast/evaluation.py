@@ -16,13 +16,13 @@ from ites_fast.errors import InputError
 from ites_fast.measures import evaluate_poses
 from ites_fast.models import of_clips
 from ites_fast.protocols import STRICT, Protocol
+from ites_fast.scene import METRES_PER_BODY_UNIT
 from ites_fast.skeleton import Skeleton
 
 MILLIMETRES = 1000.0
 
 # A lifter that never saw a metre speaks in body units: hip to head is about one. In the bundled motion capture that
 # distance is 0.72 m on average.
-METRES_PER_BODY_UNIT = 0.72
 ASSUMED_UNIT = "assumed: hip to head, mean of the bundled motion capture"
 STORED_UNIT = "stated by the model"
 

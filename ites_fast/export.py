@@ -40,7 +40,7 @@ class ExportOptions:
     """joints of the keypoints: a name or a YAML file (docs/SKELETONS.md)"""
     min_confidence: float = MIN_CONFIDENCE
     """joints that the detector is less sure of count as not seen"""
-    mirror_average: bool = False
+    mirror_average: bool = True
     """the mean of every pose and its mirror image, at twice the cost"""
 
 

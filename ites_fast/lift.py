@@ -17,7 +17,7 @@ from ites_fast.errors import InputError
 from ites_fast.lifter import Lifter
 from ites_fast.lifting.detections import lift_detections
 from ites_fast.lifting.frames import MIN_CONFIDENCE
-from ites_fast.saving import save_scene
+from ites_fast.saving import check_output, save_scene
 from ites_fast.scene import Scene
 
 
@@ -74,6 +74,8 @@ class LiftOptions:
 def main(options: LiftOptions) -> None:
     """Read, lift, write; everything that can be refused is looked at before the work starts."""
     outputs = options.output or (() if options.rerun else (f"{_stem(options.input)}.html",))
+    for output in outputs:
+        check_output(output, overwrite=options.overwrite)
     if options.min_frames < 1:
         raise InputError(f"--min-frames: expected at least 1, got {options.min_frames}")
     if options.video is not None and not Path(options.video).is_file():

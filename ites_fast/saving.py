@@ -41,19 +41,35 @@ def save_scene(
         OSError: the file cannot be written.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        known = ", ".join(f"{name} ({what})" for name, what in SUFFIXES.items())
-        raise InputError(f"{path}: unknown suffix {suffix!r}, expected one of {known}")
-    if path.is_dir():
-        raise InputError(f"{path}: a folder, expected the name of a file")
+    check_output(path, overwrite=overwrite)
     existing = [] if overwrite else [target for target in targets(scene, path) if target.exists()]
     if existing:
-        raise InputError(f"{existing[0]}: exists already")
+        raise InputError(f"{existing[0]}: exists already, and is not to be overwritten")
+    suffix = path.suffix.lower()
     if suffix in FORMATS:
         return write_scene(scene, path)
     _write_picture(scene, path, suffix, video)
     return [path]
+
+
+def check_output(path: str | os.PathLike, *, overwrite: bool) -> None:
+    """Refuse what can be refused before there is a scene.
+
+    Raises:
+        InputError: a suffix that is none of ``SUFFIXES``, a folder, a file that exists and may not be replaced, or a
+            folder that cannot be made or written to.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        known = ", ".join(f"{name} ({what})" for name, what in SUFFIXES.items())
+        raise InputError(f"{path}: unknown suffix {path.suffix.lower()!r}, expected one of {known}")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, expected the name of a file")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists already, and is not to be overwritten")
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: {folder} is {'a folder that cannot be written' if folder.is_dir() else 'no folder'}")
 
 
 def _write_picture(scene: Scene, path: Path, suffix: str, video: str | os.PathLike | None) -> None:

@@ -73,8 +73,8 @@ def _load(path: Path, key: str) -> Any:
         raise InputError(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_BYTES}")
     try:
         return load_object_array(path, key)
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(str(error).replace("\n", " ")) from error  # the unpickler's reasons have several lines
     # A damaged zip file can raise nearly anything.
     except Exception as error:
         raise InputError(f"{path}: {key!r} cannot be read ({in_short(error)}); is the file damaged?") from error

@@ -3,7 +3,8 @@
 import numpy as np
 
 from ites_fast.lifting.frames import FrameLifter, LiftedFrames
-from ites_fast.lifting.placement import METRES_PER_BODY_UNIT, STATURE
+from ites_fast.lifting.placement import STATURE
+from ites_fast.scene import METRES_PER_BODY_UNIT
 
 
 def notes(lifted: LiftedFrames, lifter: FrameLifter, *, negated: int = 0) -> tuple[str, ...]:

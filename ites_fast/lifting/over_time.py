@@ -8,7 +8,7 @@ from ites_fast.errors import InputError
 from ites_fast.lifting.bone_lengths import constant_bone_lengths
 from ites_fast.lifting.flips import consistent_depth
 from ites_fast.lifting.frames import FrameLifter, LiftedFrames
-from ites_fast.lifting.placement import MEAN_BONE, METRES_PER_BODY_UNIT, mean_bone_lengths
+from ites_fast.lifting.placement import MEAN_BONE, mean_bone_lengths
 from ites_fast.lifting.smoothing import (
     BETA,
     MIN_CUTOFF,
@@ -18,6 +18,7 @@ from ites_fast.lifting.smoothing import (
     one_euro,
     savitzky_golay,
 )
+from ites_fast.scene import METRES_PER_BODY_UNIT
 
 Smooth = Literal["one_euro", "savitzky_golay"]
 

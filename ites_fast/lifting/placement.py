@@ -10,9 +10,8 @@ import numpy as np
 from ites_fast.camera import Camera
 from ites_fast.errors import InputError
 from ites_fast.lifting.bone_lengths import Tree
+from ites_fast.scene import METRES_PER_BODY_UNIT
 from ites_fast.skeleton import Skeleton
-
-METRES_PER_BODY_UNIT = 0.72  # hip to head of an average body
 
 # Of an average body with the joints of h36m_17, in body units. The mean bone length is that of all poses of the bundled
 # motion capture over their mean distance from hip to head. The stature follows from legs: thigh and shin together are

@@ -62,10 +62,11 @@ class TracedLifter(nn.Module):
         image = torch.where(visible[..., None], (points - camera[2:]) / camera[:2], 0.0)
         known = visible
         if self.lifter.completion is not None:
-            filled = self.lifter.completion.filled(image, visible, _solved)
-            enough = visible.sum(1, keepdim=True) >= MIN_VISIBLE
-            known = visible | (enough & ~filled.isnan().any(-1))
-            points = torch.where((known & ~visible)[..., None], filled * camera[:2] + camera[2:], points)
+            # whole batches need no completion, which costs more than the network
+            image = torch.cond(visible.all(), _as_they_are, self._completed, (image, visible))
+            known = visible | ~image.isnan().any(-1)
+            points = torch.where((known & ~visible)[..., None], image * camera[:2] + camera[2:], points)
+            image = torch.where(visible[..., None], image, 0.0)
         pose_2d, looks_at, good = _normalized(points, known, camera, self.lifter.normalization)
         pose = self.lifter.lift_normalized(pose_2d, known if self.lifter.accepts_missing else None)
         pose = _turned_back(pose, looks_at) if looks_at is not None else pose
@@ -79,6 +80,12 @@ class TracedLifter(nn.Module):
         pose = torch.where(good[:, None, None], pose, nowhere)
         translation = torch.where(good[:, None], translation, nowhere[:, 0])
         return pose, translation, torch.where(good[:, None], confidence, 0.0)
+
+    def _completed(self, image: Tensor, visible: Tensor) -> Tensor:
+        """Image coordinates (B, 17, 2) with missing joints filled in; NaN where they cannot be."""
+        filled = self.lifter.completion.filled(image, visible, _solved)
+        enough = visible.sum(1) >= MIN_VISIBLE
+        return torch.where(visible[..., None] | enough[:, None, None], filled, torch.nan)
 
     def _converted(self, keypoints: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels (B, 17, 2), 0 where they are not known, and confidences (B, 17)."""
@@ -159,6 +166,10 @@ def _normalized(
     factor = how.constant / size if how.scale == "pose" else torch.full_like(size, how.constant)
     pose_2d = torch.stack([u, v], -1) * factor[:, None, None]
     return torch.where(visible[..., None] & good[:, None, None], pose_2d, 0.0), looks_at, good
+
+
+def _as_they_are(image: Tensor, visible: Tensor) -> Tensor:
+    return torch.where(visible[..., None], image, torch.nan)
 
 
 def _solved(matrix: Tensor, right: Tensor) -> Tensor:

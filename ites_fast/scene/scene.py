@@ -34,7 +34,7 @@ def world_axes(up: Axes, elevation: float = 0.0) -> np.ndarray:
     return np.stack([right, upwards, -ahead] if up == "y" else [right, ahead, upwards])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Person:
     """One person, in the frames in which the person was seen.
 
@@ -71,6 +71,9 @@ class Person:
         if N and (self.frame[0] < 0 or (np.diff(self.frame) <= 0).any()):
             raise ValueError("the frames of a person must increase from 0 on")
 
+    def __repr__(self) -> str:
+        return f"Person({self.name!r}, {len(self)} poses)"
+
     def __len__(self) -> int:
         return len(self.frame)
 
@@ -82,7 +85,7 @@ class Person:
         return Person(self.name, self.frame[kept] - first, **cut)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scene:
     """People in 3D over time.
 
@@ -113,6 +116,13 @@ class Scene:
     elevation: float = 0.0
     image_size: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        placed = "placed" if self.placed else "not placed"
+        return (
+            f"Scene({self.source!r}, {len(self.people)} people, {self.poses} poses of {self.skeleton.name} in "
+            f"{self.frames} frames at {self.fps:g} a second, {self.units}, {self.axes} axes, {placed})"
+        )
 
     @property
     def poses(self) -> int:

@@ -207,6 +207,7 @@ def fuzz(targets: list[Target], cases: int, seed: int, keep: Path) -> tuple[dict
                 where = f"{target.name}: {type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
                 if where not in failures:
                     failures[where] = f"{where}: {str(error)[:200]} (case {case})"
+                    keep.mkdir(parents=True, exist_ok=True)
                     shutil.move(path, keep / f"{target.name}-{case}{path.suffix}")
         outcomes[target.name][outcome] += 1
     faulthandler.cancel_dump_traceback_later()
@@ -233,7 +234,6 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         targets = [target for target in all_targets(Path(folder)) if options.only in target.name]
-    options.keep.mkdir(parents=True, exist_ok=True)
     limit_memory()
     logging.getLogger("ites_fast").setLevel(logging.ERROR)
     start = time.perf_counter()

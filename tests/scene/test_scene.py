@@ -80,6 +80,13 @@ def test_a_camera_that_looks_down_is_turned_back(seen, up):
         replace(seen, elevation=91.0).check()
 
 
+def test_scenes_and_people_are_printed_in_one_line(seen):
+    assert repr(seen) == (
+        "Scene('seen', 1 people, 2 poses of h36m_17 in 2 frames at 30 a second, metres, camera axes, placed)"
+    )
+    assert repr(seen.people[0]) == "Person('a', 2 poses)"
+
+
 def test_to_world_refuses_other_axes(seen):
     with pytest.raises(InputError, match="'x'"):
         seen.to_world("x")
