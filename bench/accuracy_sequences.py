@@ -5,7 +5,7 @@
 
 The first prints (or writes) the tables of docs/SEQUENCES.md, of the test people. ``--data`` is a file in the bundled
 format with more frames a second, which is not in the repository; the bundled sample has 15. The second prints what the
-parameters were chosen by, on training people of whom nothing but the 2D poses was used.
+parameters were chosen by, on training people, with their 3D; the lifter saw nothing but their 2D poses.
 
 A clip is one person in one sequence of one camera without gaps (``data.clips``), of at least 10 frames. Every joint of
 every frame is seen through the clip's true camera; errors are in millimetres after one scale a pose (n_mpjpe), one

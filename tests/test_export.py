@@ -35,14 +35,24 @@ def written(tmp_path_factory):
     return options
 
 
+def bundled(mirror_average=True):
+    lifter = load_lifter()
+    lifter.mirror_average = mirror_average
+    return lifter
+
+
+def traced(skeleton):
+    return TracedLifter(bundled(), get_skeleton(skeleton)).eval()
+
+
 def frame_lifter(skeleton, camera):
     focal, principal = camera.double().numpy().reshape(2, 2)
-    return FrameLifter(load_lifter(), get_skeleton(skeleton), view=choose_view(Camera(focal, principal)))
+    return FrameLifter(bundled(), get_skeleton(skeleton), view=choose_view(Camera(focal, principal)))
 
 
 @pytest.mark.parametrize("skeleton", ["h36m_17", "coco_17", "body_25", "mediapipe_33"])
 def test_the_traced_lifter_computes_what_the_lifter_does(skeleton):
-    module = TracedLifter(load_lifter(), get_skeleton(skeleton)).eval()
+    module = traced(skeleton)
     keypoints, camera = real_keypoints(module)
     generator = torch.Generator().manual_seed(0)
     keypoints[..., 2] *= torch.rand(keypoints.shape[:2], generator=generator)  # some joints are below the threshold
@@ -58,7 +68,7 @@ def test_the_traced_lifter_computes_what_the_lifter_does(skeleton):
 
 
 def test_onnxruntime_agrees_on_a_thousand_real_poses(written):
-    module = TracedLifter(load_lifter(), get_skeleton("coco_17")).eval()
+    module = traced("coco_17")
     keypoints, camera = real_keypoints(module)
     assert len(keypoints) == POSES == 1000
     assert keypoints.isnan().any(-1).any(-1).float().mean() > 0.2
@@ -86,7 +96,7 @@ def test_the_file_has_standard_operators_and_describes_itself(written):
 
 
 def test_the_torch_program_is_loaded_without_the_package(written, tmp_path):
-    module = TracedLifter(load_lifter(), get_skeleton("coco_17")).eval()
+    module = traced("coco_17")
     keypoints, camera = real_keypoints(module)
     torch.save((keypoints, camera), tmp_path / "inputs.pt")
     script = (
@@ -101,7 +111,7 @@ def test_the_torch_program_is_loaded_without_the_package(written, tmp_path):
 
 
 def test_the_example_needs_numpy_and_onnxruntime_only(written, tmp_path):
-    module = TracedLifter(load_lifter(), get_skeleton("coco_17")).eval()
+    module = traced("coco_17")
     keypoints, _ = real_keypoints(module)
     np.save(tmp_path / "keypoints.npy", keypoints[1:9].numpy())
     command = [sys.executable, str(EXAMPLE), written.onnx, "keypoints.npy", "1000", "1000"]
@@ -132,15 +142,24 @@ def test_a_network_that_needs_all_joints(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_mean_with_the_mirror_image(tmp_path):
-    export.main(ExportOptions(onnx=str(tmp_path / "m.onnx"), mirror_average=True))
-    lifter = load_lifter()
-    keypoints, camera = real_keypoints(TracedLifter(lifter))
-    once = run_onnx(str(tmp_path / "m.onnx"), keypoints, camera)[0]
-    lifter.mirror_average = True
+def test_without_the_mirror_image(tmp_path):
+    export.main(ExportOptions(onnx=str(tmp_path / "m.onnx"), mirror_average=False))
+    module = TracedLifter(bundled(mirror_average=False)).eval()
+    keypoints, camera = real_keypoints(module)
     with torch.no_grad():
-        expected = TracedLifter(lifter).eval()(keypoints, camera)[0]
-    torch.testing.assert_close(once, expected, rtol=0, atol=TOLERANCE)
+        expected = module(keypoints, camera)[0]
+    torch.testing.assert_close(
+        run_onnx(str(tmp_path / "m.onnx"), keypoints, camera)[0], expected, rtol=0, atol=TOLERANCE
+    )
+
+
+def test_whole_batches_and_batches_with_gaps_agree(written):
+    """The file completes poses only where a joint is missing."""
+    module = traced("coco_17")
+    keypoints, camera = real_keypoints(module)
+    whole = ~keypoints.isnan().any(-1).any(-1)
+    apart = run_onnx(written.onnx, keypoints[whole], camera)[0]
+    torch.testing.assert_close(run_onnx(written.onnx, keypoints, camera)[0][whole], apart, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(

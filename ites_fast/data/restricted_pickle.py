@@ -61,7 +61,9 @@ def _read_npy(file: BinaryIO, path: Path, key: str) -> np.ndarray:
     return array
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own, not the one in C, which allocates as much as a number in the file says (its memo is an array)."""
+
     def __init__(self, file: BinaryIO, path: Path) -> None:
         super().__init__(file, encoding="latin1")  # what Python 2 wrote
         self._path = path
