@@ -1,12 +1,12 @@
 """``python -m ites_fast.evaluate``: how good a trained model is."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ites_fast import cli
 from ites_fast.checkpoint import load_lifter
-from ites_fast.corruption import DEFINITION, Corruption
+from ites_fast.corruption import DEFINITION, DETECTOR, Corruption, Occlusion
 from ites_fast.data import PoseDataset, load
 from ites_fast.data.loading import Split
 from ites_fast.device import Device, choose_device
@@ -33,6 +33,10 @@ class EvaluateOptions:
     """Gaussian noise on the 2D: standard deviation in pixels of an image whose longer side is 1000 px"""
     missing_joints: int = 0
     """joints that each view loses, for models that accept it"""
+    occlusion: Occlusion = "none"
+    """parts of the body that no view shows, for models that accept it; see docs/METRICS.md"""
+    detector: bool = False
+    """what a detector does to 2D, the preset of docs/METRICS.md, instead of the noise of --noise-px"""
     corruption_seed: int = 0
     """of the noise and of the choice of the missing joints"""
     mirror_average: bool = False
@@ -56,7 +60,7 @@ def main(options: EvaluateOptions) -> None:
     if options.batch_size < 1:
         raise InputError(f"--batch-size {options.batch_size}: expected at least 1")
     protocol = get_protocol(options.protocol)
-    corruption = Corruption(options.noise_px, options.missing_joints, options.corruption_seed)
+    corruption = corruption_of(options)
     device = choose_device(options.device)
     lifter = load_lifter(options.checkpoint, device)
     lifter.mirror_average = options.mirror_average
@@ -93,6 +97,23 @@ def main(options: EvaluateOptions) -> None:
 
         for path in write_evaluation_figures(options.figures, dataset, evaluation):
             print(f"written: {path}")
+
+
+def corruption_of(options: EvaluateOptions) -> Corruption:
+    """What the options do to the 2D.
+
+    Raises:
+        InputError: both a detector and noise of its own.
+    """
+    if options.detector and options.noise_px:
+        raise InputError(f"--noise-px {options.noise_px}: --detector has noise of its own; expected one of them")
+    base = DETECTOR if options.detector else Corruption(options.noise_px)
+    return replace(
+        base,
+        missing_joints=options.missing_joints,
+        occlusion=options.occlusion,
+        seed=options.corruption_seed,
+    )
 
 
 def model_name(checkpoint: str | None) -> str:
