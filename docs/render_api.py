@@ -98,10 +98,11 @@ def docstring(thing: Any) -> str:
         head, _, body = paragraph.partition("\n")
         section = head.rstrip(":") if head.rstrip(":") in SECTIONS and head.endswith(":") else None
         if section is None:
-            lines.append(paragraph.replace("::\n", ":\n") if "::\n" in paragraph else paragraph)
+            # an indented block after "::" is code in Markdown too
+            lines.append(body if head == "::" else paragraph.replace("::\n", ":\n"))
         else:
-            lines.append(f"\n**{section}**\n" + items(textwrap.dedent(body), section))
-    text = "\n".join(lines)
+            lines.append(f"**{section}**\n{items(textwrap.dedent(body), section)}\n")
+    text = "\n".join(lines).rstrip()
     text = re.sub(r"\.\. math:: *(.*)", r"$\1$", text)
     text = re.sub(r":math:`([^`]*)`", r"$\1$", text)
     return text.replace("``", "`") + "\n"

@@ -11,6 +11,7 @@ import torch
 from ites_fast import checkpoint as bundled
 from ites_fast import cli, evaluate
 from ites_fast.checkpoint import load_lifter, save_model, write_tensors
+from ites_fast.corruption import DETECTOR
 from ites_fast.data import load
 from ites_fast.models import ViewLifter, build_network
 from ites_fast.models.view_lifter import Corrected
@@ -234,3 +235,20 @@ def test_python_m(checkpoint, small_mocap):
     )
     assert missing.returncode == 2
     assert missing.stderr.startswith("error: ")
+
+
+def test_what_detectors_do_and_bodies_half_out_of_the_picture(command, small_mocap, tmp_path):
+    """With the bundled weights, which accept missing joints: each costs something, and is stated."""
+    errors = {}
+    for name, options in {"clean": (), "detector": ("--detector",), "legs": ("--occlusion", "lower_body")}.items():
+        file = tmp_path / f"{name}.json"
+        status, _, err = command("--data", small_mocap, "--json", file, "--device", "cpu", *options)
+        assert (status, err) == (0, "")
+        written = json.loads(file.read_text())
+        errors[name] = written["metrics"]["n_mpjpe/flip=none/scale=lstsq"]
+        if name == "detector":
+            assert written["corruption"]["swap_share"] == DETECTOR.swap_share > 0
+    assert errors["clean"] + 5 < errors["detector"] < errors["legs"]
+    status, _, err = command("--data", small_mocap, "--detector", "--noise-px", "3")
+    assert status == 2
+    assert "--noise-px 3.0: --detector has noise of its own" in err

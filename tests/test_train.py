@@ -125,7 +125,7 @@ def test_a_student_is_no_teacher(options, small_mocap, tmp_path, status_and_erro
     [
         ({"architecture": {"network": "teacher", "options": {"atoms": 3}}}, "of another architecture or skeleton"),
         ({"architecture": {"network": "flow", "options": {}}}, "another architecture or skeleton: network 'flow' is"),
-        ({"skeleton": "coco_17"}, "another architecture or skeleton: skeleton 'coco_17' is unknown"),
+        ({"skeleton": "alien"}, "another architecture or skeleton: skeleton 'alien' is unknown"),
     ],
 )
 def test_a_teacher_of_another_architecture_or_skeleton_is_refused(
