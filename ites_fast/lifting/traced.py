@@ -57,51 +57,52 @@ class TracedLifter(nn.Module):
             fewer than four joints were seen; translation of the root (B, 3), body units; and the detector's confidence
             in each joint (B, 17), 0 for those that were filled in.
         """
-        points, confidence = self._converted(keypoints)
+        points, confidence = self._converted(keypoints.permute(2, 0, 1))
         visible = confidence > 0
-        image = torch.where(visible[..., None], (points - camera[2:]) / camera[:2], 0.0)
+        focal, centre = camera[:2, None, None], camera[2:, None, None]
+        image = torch.where(visible, (points - centre) / focal, 0.0)
         known = visible
         if self.lifter.completion is not None:
             # whole batches need no completion, which costs more than the network
             image = torch.cond(visible.all(), _as_they_are, self._completed, (image, visible))
-            known = visible | ~image.isnan().any(-1)
-            points = torch.where((known & ~visible)[..., None], image * camera[:2] + camera[2:], points)
-            image = torch.where(visible[..., None], image, 0.0)
-        pose_2d, looks_at, good = _normalized(points, known, camera, self.lifter.normalization)
-        pose = self.lifter.lift_normalized(pose_2d, known if self.lifter.accepts_missing else None)
+            known = visible | ~image[0].isnan()
+            points = torch.where(known & ~visible, image * focal + centre, points)
+            image = torch.where(visible, image, 0.0)
+        pose_2d, looks_at, good = _normalized(points, known, focal, centre, self.lifter.normalization)
+        pose = self.lifter.lift_normalized(pose_2d, known if self.lifter.accepts_missing else None).permute(2, 0, 1)
         pose = _turned_back(pose, looks_at) if looks_at is not None else pose
         child, parent = (list(joints) for joints in zip(*H36M_17.edges, strict=True))
-        bone = (pose[:, child] - pose[:, parent]).square().sum(-1).sqrt().mean(1)
-        pose = pose * (MEAN_BONE / bone)[:, None, None]
+        bone = (pose[..., child] - pose[..., parent]).square().sum(0).sqrt().mean(-1, keepdim=True)
+        pose = pose * (MEAN_BONE / bone)
         translation = _translation(pose, image, confidence)
         if not self.lifter.accepts_missing:
             good = good & visible.all(1)
-        nowhere = torch.full_like(pose[:, :1, :1], torch.nan)
-        pose = torch.where(good[:, None, None], pose, nowhere)
-        translation = torch.where(good[:, None], translation, nowhere[:, 0])
+        pose = torch.where(good[:, None], pose, torch.nan).permute(1, 2, 0)
+        translation = torch.where(good, translation, torch.nan).mT
         return pose, translation, torch.where(good[:, None], confidence, 0.0)
 
     def _completed(self, image: Tensor, visible: Tensor) -> Tensor:
-        """Image coordinates (B, 17, 2) with missing joints filled in; NaN where they cannot be."""
-        filled = self.lifter.completion.filled(image, visible, _solved)
-        enough = visible.sum(1) >= MIN_VISIBLE
-        return torch.where(visible[..., None] | enough[:, None, None], filled, torch.nan)
+        """Image coordinates (2, B, 17) with missing joints filled in; NaN where they cannot be."""
+        filled = self.lifter.completion.filled(image.permute(1, 2, 0), visible, _solved).permute(2, 0, 1)
+        enough = visible.sum(1, keepdim=True) >= MIN_VISIBLE
+        return torch.where(visible | enough, filled, torch.nan)
 
-    def _converted(self, keypoints: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels (B, 17, 2), 0 where they are not known, and confidences (B, 17)."""
-        confidence = keypoints[..., 2].clamp(max=1.0)
-        seen = ~keypoints.isnan().any(-1) & (confidence > 0) & (confidence >= self.min_confidence)
-        points = torch.where(seen[..., None], keypoints[..., :2], 0.0)
-        confidence = torch.where(seen, confidence, 0.0)
-        result = points.new_zeros(1, 1, 2)
+    def _converted(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (2, B, 17), 0 where they are not known, and confidences (B, 17), from planes (3, B, J)."""
+        confidence = planes[2].clamp(max=1.0)
+        seen = ~planes.isnan().any(0) & (confidence > 0) & (confidence >= self.min_confidence)
+        points, confidence = torch.where(seen, planes[:2], 0.0), torch.where(seen, confidence, 0.0)
+        if self.source == H36M_17:
+            return points, confidence
+        result = points.new_zeros(1, 1, 1)
         least = points.new_zeros(1, 1)
         found = torch.zeros(1, 1, dtype=torch.bool, device=points.device)
         for level in self.levels:
             lacking = (1 - seen.to(points.dtype)) @ getattr(self, level.needed).mT
             chosen = (lacking < 0.5) & getattr(self, level.exists) & ~found
-            values = getattr(self, level.weights) @ points
+            values = points @ getattr(self, level.weights).mT
             sure = confidence[:, getattr(self, level.sources)].amin(-1) * getattr(self, level.certainty)
-            result = torch.where(chosen[..., None], values, result)
+            result = torch.where(chosen, values, result)
             least = torch.where(chosen, sure, least)
             found = found | chosen
         return result, least
@@ -140,21 +141,23 @@ def _buffers(module: nn.Module, conversion: Conversion) -> list[_Level]:
 
 
 def _normalized(
-    points: Tensor, visible: Tensor, camera: Tensor, how: Normalization
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """``Normalization.apply`` of pixels, without refusals: input, where the virtual camera looks, and good poses.
+    points: Tensor, visible: Tensor, focal: Tensor, centre: Tensor, how: Normalization
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None, Tensor]:
+    """``Normalization.apply`` of pixels (2, B, 17), without refusals.
 
     Differences from the root are taken in pixels, because little of single precision is left for people far away.
+
+    Returns:
+        Network input (B, 17, 2), where the virtual camera looks (B, 1) twice, and which poses are good (B,).
     """
     seen = visible.to(points.dtype)
-    points = torch.where(visible[..., None], points, _root_or_stand_in(points, seen, how))
-    root = points[:, how.root]
+    points = torch.where(visible, points, _root_or_stand_in(points, seen, how))
+    root = points[..., how.root, None]
     good = visible.sum(1) >= MIN_VISIBLE
-    u, v = ((points - root[:, None]) / camera[:2]).unbind(-1)
+    u, v = ((points - root) / focal).unbind(0)
     looks_at = None
     if how.view == "root":
-        looks_at = (root - camera[2:]) / camera[:2]
-        a, b = looks_at[:, :1], looks_at[:, 1:]
+        a, b = looks_at = ((root - centre) / focal).unbind(0)
         across = (1 + a * a).sqrt()
         ray = (across * across + b * b).sqrt()
         depth = ray + (a * u + b * v) / ray
@@ -164,12 +167,51 @@ def _normalized(
     good = good & (size > MIN_SIZE)
     size = torch.where(good, size, 1.0)
     factor = how.constant / size if how.scale == "pose" else torch.full_like(size, how.constant)
-    pose_2d = torch.stack([u, v], -1) * factor[:, None, None]
-    return torch.where(visible[..., None] & good[:, None, None], pose_2d, 0.0), looks_at, good
+    usable = visible & good[:, None]
+    return torch.stack([torch.where(usable, each * factor[:, None], 0.0) for each in (u, v)], -1), looks_at, good
+
+
+def _root_or_stand_in(points: Tensor, seen: Tensor, how: Normalization) -> Tensor:
+    """The root (2, B, 1), or the middle of the hips seen, or of all joints: ``normalization.fill_missing``."""
+    means = []
+    for joints in ([how.root], list(how.hips), list(range(seen.shape[1]))):
+        if joints:
+            weight = seen[:, joints]
+            count = weight.sum(1, keepdim=True)
+            means.append((count > 0, (weight * points[..., joints]).sum(-1, keepdim=True) / count.clamp(min=1)))
+    middle = means[-1][1]
+    for present, mean in reversed(means[:-1]):
+        middle = torch.where(present, mean, middle)
+    return middle
+
+
+def _turned_back(pose: Tensor, looks_at: tuple[Tensor, Tensor]) -> Tensor:
+    """Poses (3, B, 17) of the virtual view in the camera's frame: ``normalization.turn_back``."""
+    a, b = looks_at
+    across = (1 + a * a).sqrt()
+    ray = (across * across + b * b).sqrt()
+    x, y, z = pose.unbind(0)
+    down, forward = y / (across * ray), z / ray
+    turned = (x / across - a * b * down + a * forward, across * across * down + b * forward)
+    return torch.stack([*turned, forward - a * x / across - b * down])
+
+
+def _translation(pose: Tensor, image: Tensor, weight: Tensor) -> Tensor:
+    """``placement.root_translation`` (3, B), of poses (3, B, 17), image coordinates (2, B, 17) and weights (B, 17)."""
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=TINY)
+    a = image * pose[2] - pose[:2]  # t_xy = a + image t_z for every joint
+    mean_u, mean_a, mean_x = ((weight * value).sum(-1, keepdim=True) for value in (image, a, pose[:2]))
+    u, a, x = image - mean_u, a - mean_a, pose[:2] - mean_x
+    spread, moment, size = ((weight * value).sum((0, 2)) for value in (u * u, -u * a, x * x))
+    spread = spread.clamp(min=TINY)
+    distance = moment / spread
+    nearest = -torch.where(weight > 0, pose[2], torch.inf).amin(1)
+    distance = torch.where(distance > nearest, distance, torch.maximum((size / spread).sqrt(), nearest))
+    return torch.cat([mean_a[..., 0] + mean_u[..., 0] * distance, distance[None]])
 
 
 def _as_they_are(image: Tensor, visible: Tensor) -> Tensor:
-    return torch.where(visible[..., None], image, torch.nan)
+    return torch.where(visible, image, torch.nan)
 
 
 def _solved(matrix: Tensor, right: Tensor) -> Tensor:
@@ -183,43 +225,3 @@ def _solved(matrix: Tensor, right: Tensor) -> Tensor:
         pivot = torch.stack([d * upper - b * lower, a * lower - c * upper], 1) / (a * d - b * c)[:, None]
         whole = whole - (columns - eye[:, first : first + 2]) @ pivot
     return whole[:, :, size:]
-
-
-def _root_or_stand_in(points: Tensor, seen: Tensor, how: Normalization) -> Tensor:
-    """The root (B, 1, 2), or the middle of the hips seen, or of all joints: ``normalization.fill_missing``."""
-    means = []
-    for joints in ([how.root], list(how.hips), list(range(seen.shape[1]))):
-        if joints:
-            weight = seen[:, joints, None]
-            count = weight.sum(1, keepdim=True)
-            means.append((count > 0, (weight * points[:, joints]).sum(1, keepdim=True) / count.clamp(min=1)))
-    middle = means[-1][1]
-    for present, mean in reversed(means[:-1]):
-        middle = torch.where(present, mean, middle)
-    return middle
-
-
-def _turned_back(pose: Tensor, looks_at: Tensor) -> Tensor:
-    """Poses of the virtual view in the camera's frame: ``normalization.turn_back``."""
-    a, b = looks_at[:, :1], looks_at[:, 1:]
-    across = (1 + a * a).sqrt()
-    ray = (across * across + b * b).sqrt()
-    x, y, z = pose.unbind(-1)
-    down, forward = y / (across * ray), z / ray
-    turned = (x / across - a * b * down + a * forward, across * across * down + b * forward)
-    return torch.stack([*turned, forward - a * x / across - b * down], -1)
-
-
-def _translation(pose: Tensor, image: Tensor, weight: Tensor) -> Tensor:
-    """``placement.root_translation`` (B, 3)."""
-    weight = (weight / weight.sum(1, keepdim=True).clamp(min=TINY))[..., None]
-    depth = pose[..., 2:]
-    a = image * depth - pose[..., :2]  # t_xy = a + image t_z for every joint
-    mean_u, mean_a, mean_x = ((weight * value).sum(1) for value in (image, a, pose[..., :2]))
-    u, a, x = image - mean_u[:, None], a - mean_a[:, None], pose[..., :2] - mean_x[:, None]
-    spread, moment, size = ((weight * value).sum((1, 2)) for value in (u * u, -u * a, x * x))
-    spread = spread.clamp(min=TINY)
-    distance = moment / spread
-    nearest = -torch.where(weight[..., 0] > 0, depth[..., 0], torch.inf).amin(1)
-    distance = torch.where(distance > nearest, distance, torch.maximum((size / spread).sqrt(), nearest))
-    return torch.cat([mean_a + mean_u * distance[:, None], distance[:, None]], 1)
