@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ites_fast.errors import InputError
 from ites_fast.scene import Person, Scene
-from ites_fast.scene.scene import FLOOR_QUANTILE, Axes, Units, world_axes
+from ites_fast.scene.scene import FLOOR_QUANTILE, Axes, Units, turn_to_world
 from ites_fast.skeleton import Skeleton
 
 Array = np.ndarray | Tensor
@@ -106,11 +106,9 @@ class Poses:
         Raises:
             InputError: ``up`` is none of these.
         """
-        if up not in ("y", "z"):
-            raise InputError(f"up: expected 'y' or 'z', got {up!r}")
+        turn = turn_to_world(self.axes, up, self.elevation)
         if self.axes == up:
             return self
-        turn = world_axes(up, self.elevation) if self.axes == "camera" else world_axes(up) @ world_axes(self.axes).T
         turn = self._like(turn.T)
         positions = self.positions @ turn
         translation = None if self.translation is None else self.translation @ turn

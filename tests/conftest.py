@@ -124,3 +124,19 @@ def models():
         return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
 
     return read
+
+
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+    """Runs a command in this process with arguments: its exit status, and what it printed to both streams."""
+
+    def run(main, options, *arguments):
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        status = 0
+        try:
+            cli.run(main, options, prog="command", description="")
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run

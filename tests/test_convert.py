@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from ites_fast import cli
 from ites_fast.convert import ConvertOptions, main
 from ites_fast.data.mocap17 import BUNDLED
 from ites_fast.scene import Person, Scene
@@ -33,20 +32,9 @@ def file(lifted, tmp_path):
 
 
 @pytest.fixture
-def convert(monkeypatch, capsys):
+def convert(run_command):
     """Runs the command in this process: exit status, what it printed, and its errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["convert", *map(str, arguments)])
-        try:
-            cli.run(main, ConvertOptions, prog="python -m ites_fast.convert", description="")
-            status = 0
-        except SystemExit as stop:
-            status = stop.code
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return run
+    return lambda *arguments: run_command(main, ConvertOptions, *arguments)
 
 
 def test_command(file, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ites_fast import checkpoint as bundled
-from ites_fast import cli, evaluate
+from ites_fast import evaluate
 from ites_fast.checkpoint import load_lifter, save_model, write_tensors
 from ites_fast.corruption import DETECTOR
 from ites_fast.data import load
@@ -36,19 +36,9 @@ def checkpoint(small_mocap, tmp_path_factory):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def command(run_command):
     """Run the command line in this process: (exit status, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
-        status = 0
-        try:
-            cli.run(evaluate.main, evaluate.EvaluateOptions, prog="evaluate", description="")
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return run
+    return lambda *arguments: run_command(evaluate.main, evaluate.EvaluateOptions, *arguments)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ites_fast import cli, export
+from ites_fast import export
 from ites_fast.camera import Camera
 from ites_fast.checkpoint import load_lifter, save_model
 from ites_fast.errors import InputError
@@ -176,13 +176,10 @@ def test_whole_batches_and_batches_with_gaps_agree(tmp_path):
         (["--onnx", "l.onnx", "--checkpoint", "none.safetensors"], "no such file"),
     ],
 )
-def test_mistakes_are_one_line_and_status_2(arguments, message, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_one_line_and_status_2(arguments, message, tmp_path, monkeypatch, run_command):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["export", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(export.main, ExportOptions, prog="export", description="")
-    assert stop.value.code == 2
-    printed = capsys.readouterr().err
-    assert message in printed
-    assert printed.count("\n") == 1
+    status, _, errors = run_command(export.main, ExportOptions, *arguments)
+    assert status == 2
+    assert message in errors
+    assert errors.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

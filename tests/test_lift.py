@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ites_fast import cli, lift
+from ites_fast import lift
 from ites_fast.lift import LiftOptions
 from ites_fast.scene.files import read_scene
 
@@ -21,20 +21,9 @@ ONE, TWO = RECORDED / "one_person", RECORDED / "two_people"
 
 
 @pytest.fixture
-def status(monkeypatch, capsys):
-    """Runs the command in this process: its exit status, and what it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lift", *map(str, arguments)])
-        try:
-            cli.run(lift.main, LiftOptions, prog="lift", description="")
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
+def status(run_command):
+    """Runs the command: its exit status, and what it printed."""
+    return lambda *arguments: run_command(lift.main, LiftOptions, *arguments)
 
 
 def people_of(folder):

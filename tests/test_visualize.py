@@ -1,12 +1,11 @@
 """The command that draws poses that were saved before."""
 
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from ites_fast import cli, visualize
+from ites_fast import visualize
 from ites_fast.lift import LiftOptions
 from ites_fast.lift import main as lift
 from ites_fast.visualize import VisualizeOptions
@@ -22,21 +21,10 @@ def poses(tmp_path_factory):
 
 
 @pytest.fixture
-def status(monkeypatch, capsys, tmp_path):
+def status(run_command, monkeypatch, tmp_path):
     """Runs the command in an empty folder: its exit status, and what it printed."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["visualize", *map(str, arguments)])
-        try:
-            cli.run(visualize.main, VisualizeOptions, prog="visualize", description="")
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
+    return lambda *arguments: run_command(visualize.main, VisualizeOptions, *arguments)
 
 
 def test_a_page_by_default(status, poses, tmp_path):

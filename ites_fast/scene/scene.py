@@ -34,6 +34,22 @@ def world_axes(up: Axes, elevation: float = 0.0) -> np.ndarray:
     return np.stack([right, upwards, -ahead] if up == "y" else [right, ahead, upwards])
 
 
+def turn_to_world(axes: Axes, up: str, elevation: float) -> np.ndarray:
+    """What turns points in ``axes`` to a world with ``up`` pointing up: points (..., 3) @ turn.T.
+
+    Args:
+        axes: that the points are in.
+        up: "y" or "z".
+        elevation: of the camera, if they are in its axes.
+
+    Raises:
+        InputError: ``up`` is none of these.
+    """
+    if up not in ("y", "z"):
+        raise InputError(f"up: expected 'y' or 'z', got {up!r}")
+    return world_axes(up, elevation) if axes == "camera" else world_axes(up) @ world_axes(axes).T
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Person:
     """One person, in the frames in which the person was seen.
@@ -231,11 +247,9 @@ class Scene:
         Raises:
             InputError: ``up`` is none of these.
         """
-        if up not in ("y", "z"):
-            raise InputError(f"up: expected 'y' or 'z', got {up!r}")
+        turn = turn_to_world(self.axes, up, self.elevation)
         if self.axes == up:
             return self
-        turn = world_axes(up, self.elevation) if self.axes == "camera" else world_axes(up) @ world_axes(self.axes).T
         people = [replace(person, positions=(person.positions @ turn.T).astype(np.float32)) for person in self.people]
         scene = replace(self, people=tuple(people), axes=up, elevation=0.0)
         return scene._on_floor() if floor and self.axes == "camera" else scene

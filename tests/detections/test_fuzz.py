@@ -11,8 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ites_fast.errors import InputError
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAMES = (
     *("openpose", "alphapose", "coco", "mmpose", "mediapipe", "npz", "videopose3d", "tracks_npz", "calibrated_npz"),

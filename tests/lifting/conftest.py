@@ -1,12 +1,14 @@
 """Real sequences of the bundled sample, lifted by the bundled weights."""
 
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from ites_fast import PoseDataset, load, load_lifter
+from ites_fast import Lifter, PoseDataset, load, load_lifter
 from ites_fast.camera import Camera
 from ites_fast.corruption import Corruption
 from ites_fast.data.clips import clip_numbers
@@ -15,6 +17,7 @@ from ites_fast.lifting.placement import choose_view
 from ites_fast.metrics import accel, n_mpjpe
 from ites_fast.skeleton import H36M_17
 
+RECORDED = Path(__file__).parents[1] / "detections" / "recorded" / "one_person"
 SEQUENCES = 16
 MIN_FRAMES = 40
 
@@ -52,6 +55,19 @@ def _recordings(views: PoseDataset, noise_px: float) -> list[Recording]:
         frame = (views.frame[part] - views.frame[part[0]]) // 8  # of 120 a second, every eighth was kept
         recordings.append(Recording(noisy.pose_2d[part], lifted.positions, lifted.ambiguity, truth, frame, views.fps))
     return recordings
+
+
+@pytest.fixture(scope="session")
+def lifter() -> Lifter:
+    return Lifter.from_pretrained()
+
+
+@pytest.fixture(scope="session")
+def detected() -> np.ndarray:
+    """OpenPose's keypoints of a person in 12 frames (12, 25, 3), BODY_25."""
+    files = sorted(RECORDED.glob("*.json"))
+    people = [json.loads(file.read_text())["people"][0]["pose_keypoints_2d"] for file in files]
+    return np.array(people, np.float32).reshape(-1, 25, 3)
 
 
 @pytest.fixture(scope="session")

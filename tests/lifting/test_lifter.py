@@ -1,10 +1,8 @@
 """``Lifter``: one call for keypoints of any shape and kind, and what comes out; copies and threads."""
 
 import copy
-import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,26 +14,11 @@ from ites_fast.data import load, mocap17
 from ites_fast.lifting.placement import STATURE
 from ites_fast.skeleton import H36M_17
 
-RECORDED = Path(__file__).parents[1] / "detections" / "recorded" / "one_person"
-
-
-@pytest.fixture(scope="module")
-def lifter():
-    return Lifter.from_pretrained()
-
 
 @pytest.fixture(scope="module")
 def views():
     data = load(mocap17.BUNDLED, "test")
     return data.subset(np.arange(0, len(data), 61))
-
-
-@pytest.fixture(scope="module")
-def detected():
-    """OpenPose's keypoints of a person in 12 frames (12, 25, 3), BODY_25."""
-    files = sorted(RECORDED.glob("*.json"))
-    people = [json.loads(file.read_text())["people"][0]["pose_keypoints_2d"] for file in files]
-    return np.array(people, np.float32).reshape(-1, 25, 3)
 
 
 def errors(positions, data):

@@ -1,8 +1,5 @@
 """``Lifter``: keypoints that lack joints or people, or that are no keypoints, and skeletons of users."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,31 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ites_fast import Camera, Lifter
+from ites_fast import Camera
 from ites_fast.data import load, mocap17
 from ites_fast.errors import InputError
 from ites_fast.skeleton import H36M_17, conversion, get_skeleton
-
-RECORDED = Path(__file__).parents[1] / "detections" / "recorded" / "one_person"
-
-
-@pytest.fixture(scope="module")
-def lifter():
-    return Lifter.from_pretrained()
 
 
 @pytest.fixture(scope="module")
 def views():
     data = load(mocap17.BUNDLED, "test")
     return data.subset(np.arange(0, len(data), 61))
-
-
-@pytest.fixture(scope="module")
-def detected():
-    """OpenPose's keypoints of a person in 12 frames (12, 25, 3), BODY_25."""
-    files = sorted(RECORDED.glob("*.json"))
-    people = [json.loads(file.read_text())["people"][0]["pose_keypoints_2d"] for file in files]
-    return np.array(people, np.float32).reshape(-1, 25, 3)
 
 
 def test_frames_without_a_person(lifter, detected):

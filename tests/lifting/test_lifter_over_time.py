@@ -1,8 +1,6 @@
 """``Lifter``: options that see the frames of a person together, lifters of clips, and streams."""
 
 import copy
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,13 +15,6 @@ from ites_fast.models import lifter_of
 from ites_fast.models.temporal import TemporalMLP
 from ites_fast.skeleton import H36M_17
 
-RECORDED = Path(__file__).parents[1] / "detections" / "recorded" / "one_person"
-
-
-@pytest.fixture(scope="module")
-def lifter():
-    return Lifter.from_pretrained()
-
 
 @pytest.fixture(scope="module")
 def views():
@@ -35,14 +26,6 @@ def views():
 def clip():
     """Neighbouring frames of one camera."""
     return load(mocap17.BUNDLED, "test").subset(np.arange(200, 260))
-
-
-@pytest.fixture(scope="module")
-def detected():
-    """OpenPose's keypoints of a person in 12 frames (12, 25, 3), BODY_25."""
-    files = sorted(RECORDED.glob("*.json"))
-    people = [json.loads(file.read_text())["people"][0]["pose_keypoints_2d"] for file in files]
-    return np.array(people, np.float32).reshape(-1, 25, 3)
 
 
 def test_over_time(lifter, clip):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ites_fast import Lifter, Poses
+from ites_fast import Poses
 from ites_fast.data import load, mocap17
 from ites_fast.errors import InputError
 from ites_fast.scene.files import read_scene
@@ -19,11 +19,6 @@ def views():
     """A clip of a person who walks, seen by one camera."""
     data = load(mocap17.BUNDLED, "test")
     return data.subset(np.arange(0, 40))
-
-
-@pytest.fixture(scope="module")
-def lifter():
-    return Lifter.from_pretrained()
 
 
 @pytest.fixture(params=["array", "tensor"])
