@@ -46,6 +46,7 @@ def test_wheel(distributions):
     assert any(name.startswith("ites_fast/_C.") for name in names)
     assert "ites_fast/kernels/rotate_project.py" in names
     assert {"ites_fast/data/mocap17.npz", "ites_fast/data/MOCAP17_LICENSE.txt"} <= set(names)
+    assert {"ites_fast/pictures/player/player.js", "ites_fast/weights/lifter.safetensors"} <= set(names)
     weights = (ROOT / "ites_fast" / "weights").glob("*.*")
     assert {f"ites_fast/weights/{file.name}" for file in weights} <= set(names)
     assert not any(name.endswith((".cpp", ".cu", ".h")) for name in names)
