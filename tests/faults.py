@@ -536,8 +536,8 @@ FAULTS = (
     Fault(
         "an exported lifter forgets to turn back",
         "ites_fast/lifting/traced.py",
-        "forward - a * x / across - b * down], -1)",
-        "forward - b * down], -1)",
+        "forward - a * x / across - b * down])",
+        "forward - b * down])",
         "tests/test_export.py",
     ),
 )
