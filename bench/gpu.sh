@@ -8,7 +8,7 @@
 # is the number of stages that did. Nothing is fetched: PyTorch, Triton, pytest, pytest-benchmark, pybind11, cmake, ninja
 # and nvcc have to be there.
 #
-#   WHEELS=DIR     packages to install first, as wheels (tyro, roma, hypothesis, sortedcontainers: what is missing there)
+#   WHEELS=DIR     packages to install first, as wheels (tyro, roma: what is missing there)
 #   OFFICIAL=DIR   a clone of the released ITES code, which tests and benchmarks then compare with
 #   COMMIT=ID      what the results call this version, where there is no clone
 #   PYTHON=...     the interpreter, python3 by default
