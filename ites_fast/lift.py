@@ -93,8 +93,8 @@ def main(options: LiftOptions) -> None:
     scene = lift(lifter, detections, options)
     for line in summary(scene):
         print(line)
+    world = scene if options.axes == "camera" else scene.to_world(options.axes)
     for output in outputs:
-        world = scene if options.axes == "camera" else scene.to_world(options.axes)
         for path in save_scene(world, output, video=options.video or detections.video, overwrite=options.overwrite):
             print(f"written: {path}")
     if options.rerun:

@@ -501,8 +501,8 @@ FAULTS = (
     Fault(
         "left is drawn in the colour of right",
         "ites_fast/pictures/canvas.py",
-        "return [LEFT if child in left else RIGHT if child in right",
-        "return [RIGHT if child in left else LEFT if child in right",
+        "return [LEFT if j in left else RIGHT if j in right",
+        "return [RIGHT if j in left else LEFT if j in right",
         "tests/pictures/test_view_3d.py",
     ),
     Fault(

@@ -10,11 +10,12 @@ from ites_fast.errors import InputError
 
 
 def npz_keys(path: Path) -> frozenset[str]:
-    """Names of the arrays in an npz file; none for any other file."""
+    """Names of the arrays in an npz file; none for any other file, however damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+    # A damaged directory of a zip file raises struct.error, NotImplementedError and others.
+    except Exception:
         return frozenset()
 
 

@@ -13,16 +13,6 @@ MAX_REASON = 200  # characters
 MAX_BYTES = 2 << 30  # of one array; 100,000 frames of 133 joints are 320 MB in float64
 
 
-def npz_names(path: Path) -> frozenset[str]:
-    """Names of the arrays in an npz file; none for any other file, however damaged."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
-    # A damaged directory of a zip file raises struct.error, NotImplementedError and others.
-    except Exception:
-        return frozenset()
-
-
 def in_short(error: Exception) -> str:
     """Its message in one line: some repeat what a damaged file holds."""
     text = " ".join(str(error).split())

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ites_fast.detections.bounded_npz import BoundedArrays, npz_names
+from ites_fast.data.npz_file import npz_keys
+from ites_fast.detections.bounded_npz import BoundedArrays
 from ites_fast.detections.choice import choose, split_choice
 from ites_fast.detections.keypoint_rows import choose_skeleton, clean_keypoints, tracks_of_rows
 from ites_fast.detections.opencv_camera import camera_of, image_size_of
@@ -28,7 +29,7 @@ SHAPES = {
 
 def recognise(path: Path) -> bool:
     """Whether ``path`` is an npz file with the keys of these files."""
-    return npz_names(split_choice(path)[0]) >= set(SHAPES)
+    return npz_keys(split_choice(path)[0]) >= set(SHAPES)
 
 
 def read(path: Path, skeleton: Skeleton | None) -> Detections:

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from ites_fast.camera import Camera
-from ites_fast.detections.bounded_npz import BoundedArrays, npz_names
+from ites_fast.data.npz_file import npz_keys
+from ites_fast.detections.bounded_npz import BoundedArrays
 from ites_fast.detections.keypoint_rows import (
     MAX_FRAMES,
     check_frames,
@@ -42,7 +43,7 @@ MAX_FPS = 100_000
 
 def recognise(path: Path) -> bool:
     """Whether ``path`` is an npz file with the key "keypoints" and without 3D positions."""
-    names = npz_names(path)
+    names = npz_keys(path)
     return "keypoints" in names and "positions" not in names
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ites_fast.detections.bounded_npz import BoundedArrays, npz_names
+from ites_fast.data.npz_file import npz_keys
+from ites_fast.detections.bounded_npz import BoundedArrays
 from ites_fast.detections.choice import MAX_LISTED, choose, split_choice
 from ites_fast.detections.keypoint_rows import choose_skeleton, clean_keypoints
 from ites_fast.detections.tracks import Detections, Track
@@ -21,7 +22,7 @@ from ites_fast.skeleton import Skeleton
 
 def recognise(path: Path) -> bool:
     """Whether ``path`` is an npz file with the keys "body25" and "track"."""
-    return npz_names(split_choice(path)[0]) >= {"body25", "track"}
+    return npz_keys(split_choice(path)[0]) >= {"body25", "track"}
 
 
 def read(path: Path, skeleton: Skeleton | None) -> Detections:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ites_fast.data.human36m import FPS, IMAGE_SIZES, SPLITS
+from ites_fast.data.npz_file import npz_keys
 from ites_fast.data.restricted_pickle import load_object_array
-from ites_fast.detections.bounded_npz import MAX_BYTES, in_short, npz_names
+from ites_fast.detections.bounded_npz import MAX_BYTES, in_short
 from ites_fast.detections.choice import choose, split_choice
 from ites_fast.detections.keypoint_rows import MAX_FRAMES, choose_skeleton, clean_keypoints, tracks_of_rows
 from ites_fast.detections.opencv_camera import image_size_of
@@ -28,7 +29,7 @@ LAYOUTS = {"h36m": "h36m_17", "coco": "coco_17"}
 
 def recognise(path: Path) -> bool:
     """Whether ``path`` is an npz file with the key "positions_2d"."""
-    return "positions_2d" in npz_names(split_choice(path)[0])
+    return "positions_2d" in npz_keys(split_choice(path)[0])
 
 
 def read(path: Path, skeleton: Skeleton | None) -> Detections:
@@ -47,7 +48,7 @@ def read(path: Path, skeleton: Skeleton | None) -> Detections:
     points = np.asarray(points) if isinstance(points, np.ndarray) else np.zeros(0)
     if points.ndim != 3 or points.shape[-1] not in (2, 3) or not 0 < len(points) <= MAX_FRAMES:
         raise InputError(f"{where} is {points.dtype} {points.shape}, expected (T, joints, 2 or 3)")
-    metadata = _load(file, "metadata") if "metadata" in npz_names(file) else {}
+    metadata = _load(file, "metadata") if "metadata" in npz_keys(file) else {}
     if not isinstance(metadata, dict):
         raise InputError(f"{file}: metadata is no dictionary")
     layout = metadata.get("layout_name")

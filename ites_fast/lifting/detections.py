@@ -1,7 +1,6 @@
 """All people of a video to a scene."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from tqdm import tqdm
@@ -99,9 +98,8 @@ def _person(track: Track, frames: LiftedFrames) -> Person | None:
     there = np.isfinite(positions).all((1, 2))
     if not there.any():
         return None
-    person = Person(track.name, track.frame, positions, frames.confidence, frames.ambiguity, frames.keypoints)
-    names = ("frame", "positions", "confidence", "ambiguity", "keypoints")
-    return replace(person, **{name: getattr(person, name)[there] for name in names})
+    parts = (track.frame, positions, frames.confidence, frames.ambiguity, frames.keypoints)
+    return Person(track.name, *(None if part is None else part[there] for part in parts))
 
 
 def _left_out(detections: Detections, min_frames: int) -> list[str]:

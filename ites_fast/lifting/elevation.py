@@ -29,6 +29,8 @@ def estimate_elevation(positions: np.ndarray) -> float | None:
         lie.
     """
     positions = positions.reshape(-1, *positions.shape[-2:])
+    if len(positions) < FEWEST:  # as for a single pose, which should cost nothing
+        return None
     legs = positions[:, HIP] - positions[:, ANKLES].mean(1)
     legs = legs[np.isfinite(legs).all(1) & (np.linalg.norm(legs, axis=1) > 0)]
     if len(legs) < FEWEST:

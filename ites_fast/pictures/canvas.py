@@ -54,10 +54,16 @@ class Canvas:
         return self._image.reduce(OVERSAMPLING)
 
 
-def bone_colours(skeleton: Skeleton) -> list[Colour]:
-    """One colour for each edge: of the side that its outer joint belongs to."""
+def joint_colours(skeleton: Skeleton) -> list[Colour]:
+    """One colour for each joint: of the side that it belongs to."""
     left, right = set(skeleton.left), set(skeleton.right)
-    return [LEFT if child in left else RIGHT if child in right else MIDDLE for child, _ in skeleton.edges]
+    return [LEFT if j in left else RIGHT if j in right else MIDDLE for j in range(skeleton.num_joints)]
+
+
+def bone_colours(skeleton: Skeleton) -> list[Colour]:
+    """One colour for each edge: that of its outer joint."""
+    colours = joint_colours(skeleton)
+    return [colours[child] for child, _ in skeleton.edges]
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:

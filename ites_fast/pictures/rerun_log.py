@@ -8,7 +8,7 @@ import numpy as np
 
 from ites_fast.errors import InputError
 from ites_fast.files import atomic_path
-from ites_fast.pictures.canvas import LEFT, MIDDLE, RIGHT, bone_colours
+from ites_fast.pictures.canvas import bone_colours, joint_colours
 from ites_fast.scene import Person, Scene
 
 APPLICATION = "ites_fast"
@@ -61,9 +61,7 @@ def _log(rerun: ModuleType, recording: Any, scene: Scene) -> None:
     recording.log("world", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     skeleton = scene.skeleton
     children, parents = np.array(skeleton.edges).T
-    joints = [
-        LEFT if j in skeleton.left else RIGHT if j in skeleton.right else MIDDLE for j in range(skeleton.num_joints)
-    ]
+    joints = joint_colours(skeleton)
     for person in scene.people:
         for row, frame in enumerate(person.frame.tolist()):
             recording.set_time("frame", sequence=frame)
