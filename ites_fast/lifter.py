@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from ites_fast.camera import Camera
-from ites_fast.chunks import chunks
 from ites_fast.cuda_graphs import BATCH_SIZES
 from ites_fast.errors import InputError
 from ites_fast.lifting.elevation import choose_elevation
-from ites_fast.lifting.frames import MIN_CONFIDENCE, FrameLifter, LiftedFrames, join_frames
+from ites_fast.lifting.frames import MIN_CONFIDENCE, FrameLifter, LiftedFrames, join_frames, lift_batches
 from ites_fast.lifting.inference import Inference
 from ites_fast.lifting.keypoints import keypoints_array, like_keypoints
 from ites_fast.lifting.notes import notes
@@ -252,7 +251,7 @@ def _lift(
     leading, poses = keypoints.shape[:-2], keypoints.reshape(-1, *keypoints.shape[-2:])
     # people are told apart only where their frames have something to do with each other
     if not leading or not len(poses) or not (any(together.values()) or frames.inference.over_time):
-        lifted = _in_batches(frames, poses, batch_size)
+        lifted = join_frames([*lift_batches(frames, poses, batch_size)])
         if not leading and np.isnan(lifted.positions[0, 0, 0]):
             raise InputError(
                 f"keypoints: {int((lifted.keypoints[..., 2] > 0).sum())} of the lifter's joints are seen, expected at "
@@ -261,16 +260,10 @@ def _lift(
         return lifted, 0
     parts, negated = [], 0
     for person in poses.reshape(-1, leading[-1], *poses.shape[1:]):
-        lifted, signs = over_time(_in_batches(frames, person, batch_size), frames, fps=fps, **together)
+        lifted, signs = over_time(join_frames([*lift_batches(frames, person, batch_size)]), frames, fps=fps, **together)
         parts.append(lifted)
         negated += signs
     return join_frames(parts), negated
-
-
-def _in_batches(frames: FrameLifter, keypoints: np.ndarray, batch_size: int) -> LiftedFrames:
-    if len(keypoints) <= batch_size or frames.inference.over_time:
-        return frames(keypoints)
-    return join_frames([frames(keypoints[part]) for part in chunks(len(keypoints), batch_size)])
 
 
 def _image_size(image_size: Sequence[float] | None, camera: Camera | None) -> tuple[int, int] | None:

@@ -1,14 +1,12 @@
 """All people of a video to a scene."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from tqdm import tqdm
 
 from ites_fast.detections import Detections, Track
 from ites_fast.errors import InputError
 from ites_fast.lifting.elevation import choose_elevation
-from ites_fast.lifting.frames import FrameLifter, LiftedFrames, join_frames
+from ites_fast.lifting.frames import FrameLifter, LiftedFrames, join_frames, lift_batches
 from ites_fast.lifting.notes import notes
 from ites_fast.lifting.over_time import FPS, Smooth, check_smooth, over_time
 from ites_fast.scene import Person, Scene
@@ -49,9 +47,12 @@ def lift_detections(
     people, lifted, negated = [], [], 0
     with tqdm(total=sum(map(len, tracks)), desc="lifting", unit="pose", disable=None, delay=1.0) as progress:
         for track in tracks:
-            frames = join_frames(list(_batches(lifter, track, progress)))
+            parts = []
+            for part in lift_batches(lifter, track.keypoints, BATCH):
+                parts.append(part)
+                progress.update(len(part.positions))
             frames, signs = over_time(
-                frames,
+                join_frames(parts),
                 lifter,
                 fps=fps,
                 frame=track.frame,
@@ -82,14 +83,6 @@ def lift_detections(
         image_size=detections.image_size,
         notes=(*said, *about_elevation),
     )
-
-
-def _batches(lifter: FrameLifter, track: Track, progress: tqdm) -> Iterator[LiftedFrames]:
-    size = max(1, len(track)) if lifter.inference.over_time else BATCH
-    for start in range(0, len(track), size):
-        part = track.keypoints[start : start + size]
-        yield lifter(part)
-        progress.update(len(part))
 
 
 def _person(track: Track, frames: LiftedFrames) -> Person | None:

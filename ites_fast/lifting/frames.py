@@ -1,10 +1,12 @@
 """Keypoints of single frames to poses in space, each frame by itself."""
 
+from collections.abc import Iterator
 from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
+from ites_fast.chunks import chunks
 from ites_fast.errors import InputError
 from ites_fast.lifting.flips import ambiguity
 from ites_fast.lifting.inference import Inference
@@ -128,6 +130,17 @@ def _cleaned(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
     return cleaned
 
 
+def lift_batches(lifter: FrameLifter, keypoints: np.ndarray, size: int) -> Iterator[LiftedFrames]:
+    """Lift keypoints (N, J, 2 | 3), ``size`` poses at a time; all at once where the network looks at neighbours."""
+    if len(keypoints) <= size or lifter.inference.over_time:
+        yield lifter(keypoints)
+        return
+    for part in chunks(len(keypoints), size):
+        yield lifter(keypoints[part])
+
+
 def join_frames(parts: list[LiftedFrames]) -> LiftedFrames:
     """Frames one after the other."""
+    if len(parts) == 1:
+        return parts[0]
     return LiftedFrames(*(None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)))
